@@ -1,0 +1,1 @@
+../kernel_ext/gradwatch/examples/digits.py

@@ -1,0 +1,91 @@
+"""Writes vscode-extension/shared/session.ts from gradwatch/records.py: run `make contract`.
+
+Columns become `Column`, whose bytes TypeScript views without a copy; 64-bit integers in plain fields are
+JavaScript numbers, exact to 2^53 (times in ns since the epoch are above it and are typed `bigint | number`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+ROOT = Path(__file__).resolve().parent
+TARGET = ROOT.parent / "vscode-extension" / "shared" / "session.ts"
+sys.path.insert(0, str(ROOT))
+
+from gradwatch import records  # noqa: E402  # the package may not be installed yet
+
+HEADER = """\
+// Generated from kernel_ext/gradwatch/records.py by `make contract`. Do not edit.
+// A session holds one MCAP channel per record type; each message is one MessagePack map.
+"""
+PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", bytes: "Uint8Array", type(None): "null"}
+
+
+def typescript() -> str:
+    """The text of session.ts."""
+    parts = [HEADER, _constants(), *map(_interface, _dataclasses()), _topics()]
+    return "\n".join(parts)
+
+
+def _dataclasses() -> list[type]:
+    found = [value for value in vars(records).values() if isinstance(value, type) and dataclasses.is_dataclass(value)]
+    return [value for value in found if value.__module__ == records.__name__]
+
+
+def _constants() -> str:
+    classes = ", ".join(f'"{name}"' for name in records.TENSOR_CLASSES)
+    statistics = ", ".join(f'{name}: "{dtype}"' for name, dtype in records.STATISTIC_DTYPES.items())
+    return (
+        f"export const FORMAT_VERSION = {records.FORMAT_VERSION};\n"
+        f"export const HISTOGRAM_BINS = {records.HISTOGRAM_BINS};\n"
+        f"export const HISTOGRAM_LOWEST_EXPONENT = {records.HISTOGRAM_LOWEST_EXPONENT};\n"
+        f"export const TENSOR_CLASSES = [{classes}] as const;\n"
+        f"export const STATISTIC_DTYPES = {{ {statistics} }} as const;\n"
+    )
+
+
+def _interface(record: type) -> str:
+    hints = get_type_hints(record)
+    lines = [f"/** {_first_sentence(record)} */", f"export interface {record.__name__} {{"]
+    lines += [f"  {_field(field, hints[field.name])};" for field in dataclasses.fields(record)]
+    return "\n".join([*lines, "}\n"])
+
+
+def _field(field: dataclasses.Field[Any], hint: Any) -> str:
+    # A field with a default came later, or is left out where it says nothing: readers must expect that.
+    optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    kind = "bigint | number" if field.name.endswith("_ns") and hint is int else _type(hint)
+    return f"{field.name}{'?' if optional else ''}: {kind}"
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " | ".join(f'"{value}"' for value in arguments)
+    if origin in (Union, types.UnionType):
+        return " | ".join(_type(argument) for argument in arguments)
+    if origin is list:
+        return (
+            f"readonly ({_type(arguments[0])})[]" if "|" in _type(arguments[0]) else f"readonly {_type(arguments[0])}[]"
+        )
+    if origin is dict:
+        return f"Readonly<Record<{_type(arguments[0])}, {_type(arguments[1])}>>"
+    return PLAIN.get(hint) or hint.__name__
+
+
+def _first_sentence(record: type) -> str:
+    return " ".join((record.__doc__ or "").split("\n\n")[0].split())
+
+
+def _topics() -> str:
+    lines = [f'  "{topic}": {record.__name__};' for topic, record in records.TOPICS.items()]
+    return "\n".join(["/** The record type of each topic. */", "export interface Topics {", *lines, "}", ""])
+
+
+if __name__ == "__main__":
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(typescript(), encoding="utf-8")

@@ -1,0 +1,50 @@
+"""gradwatch: see gradients, the autograd graph and the memory held for backward, and read them back later.
+
+Importing this does nothing and loads no torch; torch loads when a recording starts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradwatch._version import __version__
+from gradwatch.errors import GradwatchError
+
+if TYPE_CHECKING:
+    from gradwatch.capture.recorder import Recorder, watch
+    from gradwatch.ipython import load_ipython_extension, unload_ipython_extension
+    from gradwatch.session.session import Session, open  # noqa: A004  # the public name
+
+__all__ = [
+    "GradwatchError",
+    "Recorder",
+    "Session",
+    "__version__",
+    "load_ipython_extension",
+    "open",
+    "unload_ipython_extension",
+    "watch",
+]
+
+_ROOMS = {
+    "Recorder": "gradwatch.capture.recorder",
+    "watch": "gradwatch.capture.recorder",
+    "Session": "gradwatch.session.session",
+    "open": "gradwatch.session.session",
+    "load_ipython_extension": "gradwatch.ipython",
+    "unload_ipython_extension": "gradwatch.ipython",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415  # importing gradwatch loads nothing it does not need
+
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'gradwatch' has no attribute {name!r}")
+    value = getattr(import_module(_ROOMS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,143 @@
+"""Sees every call into autograd's engine, by standing in for torch's own Python entry to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradwatch.capture.torch_internals import graph_task, is_compiling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gradwatch.capture.graph import Walk
+    from gradwatch.capture.held import PackCurve
+    from gradwatch.capture.ledger import SavedRows
+    from gradwatch.capture.parameters import Watched
+    from gradwatch.capture.statistics import StatisticRows
+    from gradwatch.records import Call
+
+
+@dataclass(slots=True, eq=False)
+class BackwardCall:
+    """One call, while it runs and until its step is written. Rows are (subject id, statistics row)."""
+
+    call: Call
+    parent: BackwardCall | None
+    thread: int
+    rows: StatisticRows
+    retain_graph: bool
+    create_graph: bool
+    has_inputs: bool
+    start_ns: int = field(default_factory=time.time_ns)
+    start: int = field(default_factory=perf_counter_ns)
+    end: int = 0
+    index: int = -1
+    graph: int = -1
+    ledger: int = -1
+    loss: float | None = None
+    error: str | None = None
+    unobserved: str | None = None
+    walk: Walk | None = None
+    saved: SavedRows | None = None
+    class_bytes: list[int] = field(default_factory=list[int])
+    held_bytes: int = -1
+    fired: list[Watched] = field(default_factory=list["Watched"])
+    parameter_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    module_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    node_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    node_hooks: list[Any] = field(default_factory=list[Any])
+    classes: list[int] = field(default_factory=list[int])
+    curve: PackCurve | None = None
+    order: NDArray[np.int64] | None = None
+    detailed: bool = True
+    first_number: int = 0
+
+    @property
+    def is_outermost(self) -> bool:
+        return self.parent is None
+
+
+class BackwardCalls:
+    """Stands in for torch.autograd's `_engine_run_backward`; `begin` and `end` never raise."""
+
+    def __init__(
+        self,
+        begin: Callable[[Sequence[Any], dict[str, Any]], BackwardCall | None],
+        end: Callable[[BackwardCall], None],
+    ) -> None:
+        self._begin = begin
+        self._end = end
+        self._original: list[tuple[Any, Any]] = []
+        self._local = threading.local()
+        self.active: list[BackwardCall] = []
+
+    def start(self) -> None:
+        places: list[Any] = [torch.autograd, torch.autograd.graph]
+        for module in places:
+            original = module._engine_run_backward  # as torch's own tracing code does
+            self._original.append((module, original))
+            module._engine_run_backward = self._standing_in_for(original)
+
+    def stop(self) -> None:
+        for module, original in self._original:
+            module._engine_run_backward = original  # given back
+        self._original.clear()
+
+    def current(self) -> BackwardCall | None:
+        """The call that the hook now running belongs to.
+
+        With several at once: the innermost of this thread; on a device thread, the latest begun.
+        """
+        active = self.active
+        if len(active) < 2:
+            return active[0] if active else None
+        mine: list[BackwardCall] = getattr(self._local, "stack", [])
+        return mine[-1] if mine else active[-1]
+
+    def enclosing(self) -> BackwardCall | None:
+        """The call inside which this thread is running, if it is."""
+        return self.current() if graph_task() != -1 else None
+
+    def _standing_in_for(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def _engine_run_backward(t_outputs: Sequence[Any], *arguments: Any, **options: Any) -> Any:
+            if is_compiling():
+                return original(t_outputs, *arguments, **options)
+            call = self._begin(t_outputs, _engine_options(arguments, options))
+            if call is None:
+                return original(t_outputs, *arguments, **options)
+            stack = self._enter(call)
+            try:
+                return original(t_outputs, *arguments, **options)
+            except BaseException as error:
+                call.error = type(error).__name__
+                raise
+            finally:
+                call.end = perf_counter_ns()
+                stack.pop()
+                self._end(call)
+                self.active.remove(call)
+
+        return _engine_run_backward
+
+    def _enter(self, call: BackwardCall) -> list[BackwardCall]:
+        try:
+            stack: list[BackwardCall] = self._local.stack
+        except AttributeError:
+            stack = self._local.stack = []
+        stack.append(call)
+        self.active.append(call)
+        return stack
+
+
+def _engine_options(arguments: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+    names = ("grad_tensors", "retain_graph", "create_graph", "inputs")
+    return {**dict(zip(names, arguments, strict=False)), **options}

@@ -1,0 +1,78 @@
+"""What a session says about where it came from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from gradwatch._version import __version__
+from gradwatch.records import FORMAT_VERSION, Run
+
+if TYPE_CHECKING:
+    from gradwatch.records import Detail
+
+GIT_SECONDS = 2.0
+"""A git that answers slower (a network file system) is not waited for."""
+
+
+def run_record(detail: Detail, *, line_clock: bool) -> Run:
+    """The Run record of a recording that starts now, in this process."""
+    revision = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain", "--untracked-files=no") if revision else None
+    return Run(
+        format_version=FORMAT_VERSION,
+        gradwatch_version=__version__,
+        detail=detail,
+        start_ns=time.time_ns(),
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        rank=_integer("RANK", 0),
+        world_size=_integer("WORLD_SIZE", 1),
+        argv=list(sys.argv),
+        working_directory=str(Path.cwd()),
+        python_version=platform.python_version(),
+        torch_version=str(torch.__version__),
+        cuda_version=torch.version.cuda,
+        platform=platform.platform(),
+        devices=_devices(),
+        git_revision=revision,
+        git_dirty=bool(status) if status is not None else None,
+        line_source="line clock" if line_clock else "module calls",
+    )
+
+
+def _integer(variable: str, default: int) -> int:
+    try:
+        return int(os.environ.get(variable, ""))
+    except ValueError:
+        return default
+
+
+def _devices() -> list[str]:
+    # Asking for a device's name would create a CUDA context that the program may not want.
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return ["cpu"]
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(  # noqa: S603 # fixed arguments
+            ["git", *arguments],  # noqa: S607 # the user's git
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

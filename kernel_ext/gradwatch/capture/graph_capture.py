@@ -1,0 +1,227 @@
+"""Reads the graph of a backward call, just before the engine runs it: structure, held bytes, node hooks."""
+
+from __future__ import annotations
+
+import marshal
+from hashlib import blake2b
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gradwatch.capture.graph import (
+    Attribution,
+    Distinct,
+    Walk,
+    graph_record,
+    name_labels,
+    release_order,
+    roots_of,
+    structure_digest,
+    walk,
+)
+from gradwatch.capture.held import HELD_CLASSES, bytes_by_class, class_indices, ledger_record
+from gradwatch.capture.ledger import SavedRows, read_saved
+from gradwatch.capture.torch_internals import is_compiling, is_functorch
+from gradwatch.records import TENSOR_CLASSES, NodeLabel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from gradwatch.capture.attribution import ThreadIntervals
+    from gradwatch.capture.backward import BackwardCall
+    from gradwatch.capture.held import PackFold
+    from gradwatch.capture.line_clock import LineClock
+    from gradwatch.capture.parameters import ParameterTable, Watched
+    from gradwatch.capture.probes import Cost, Probe
+    from gradwatch.capture.sites import SiteTable
+    from gradwatch.records import Graph, Ledger
+
+MAX_ORDERS = 256
+"""Structures whose engine order is kept; that of another is computed anew when it returns."""
+
+HIDDEN_REACH = 3
+"""The op inside a CopySlices node is numbered at most this much below it."""
+
+
+class Lines:
+    """Modules and source lines of nodes, from module intervals and, where it runs, the line clock."""
+
+    def __init__(self, intervals: ThreadIntervals, clock: LineClock | None) -> None:
+        self._intervals = intervals
+        self._clock = clock
+        self._made_in_backward: list[tuple[int, int, int]] = []
+
+    def made_in_backward(self, thread: int, first: int, end: int) -> None:
+        """Nodes numbered `first` to `end` (exclusive) on `thread` were made by a backward call."""
+        if end > first:
+            self._made_in_backward = [*self._made_in_backward[-1000:], (thread, first, end)]
+
+    def forget_before(self, marks: dict[int, int]) -> None:
+        """Drop what is known of nodes numbered before `marks`, by thread."""
+        self._intervals.forget_before(marks)
+        if self._clock is not None:
+            for thread, number in marks.items():
+                self._clock.forget(thread, number)
+
+    def attribute(self, walked: Walk, caller: int) -> Attribution:
+        numbers = walked.numbers
+        thread = self._intervals.owner(caller)
+        intervals = self._intervals.of(thread) if thread is not None else None
+        unknown = np.full((3, len(numbers)), -1, np.int64)
+        places = intervals.resolve(numbers) if intervals is not None else unknown
+        sites, project = places[1], places[2]
+        if self._clock is not None and self._clock.failure is None and thread is not None:
+            sites, project = self._clock.resolve(thread, numbers)
+        leaf = numbers < 0
+        in_backward = np.zeros(len(numbers), np.uint8)
+        for made_by, first, end in self._made_in_backward:
+            if made_by == caller:
+                in_backward |= ((numbers >= first) & (numbers < end)).astype(np.uint8)
+        modules, sites, project = (np.where(leaf, -1, each) for each in (places[0], sites, project))
+        return Attribution(modules, sites, project, in_backward)
+
+
+class GraphCapture:
+    """Fills a BackwardCall with what its graph tells. Records go out through `write`."""
+
+    def __init__(
+        self, lines: Lines, parameters: ParameterTable, sites: SiteTable, write: Callable[[Graph | Ledger], bool]
+    ) -> None:
+        self.lines = lines
+        self._parameters = parameters
+        self._sites = sites
+        self._write = write
+        self._graphs = Distinct()
+        self._ledgers = Distinct()
+        self._orders: dict[int, NDArray[np.int64]] = {}
+        self.pack_fold: PackFold | None = None
+        self.unknown_leaf: Callable[[torch.Tensor], Watched | None] = lambda _: None
+
+    def read(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
+        """Walk the graph behind `outputs`. Where it cannot be seen, `call.unobserved` says why."""
+        call.unobserved = _unobservable(outputs)
+        if call.unobserved is not None:
+            return
+        walked = walk(roots_of(outputs))
+        leaves = self._leaf_ids(walked)
+        rows = read_saved(walked.nodes)
+        self._add_hidden(walked, rows)
+        attribution = self.lines.attribute(walked, call.thread)
+        _overlay_sites(attribution, rows)
+        # As ids: the clock has several keys for one place.
+        attribution.sites = self._sites.site_ids(attribution.sites).astype(np.int64)
+        attribution.project_sites = self._sites.site_ids(attribution.project_sites).astype(np.int64)
+        if call.parent is not None:
+            rows.recomputed = attribution.in_backward[rows.node].tolist()
+        labels = _distinct([*name_labels(walked), *rows.labels])
+        call.walk, call.saved = walked, rows
+        call.graph, call.order = self._graph(walked, attribution, leaves, labels)
+        call.classes = class_indices(rows, self.class_of)
+        call.class_bytes = bytes_by_class(rows, call.classes)
+        call.held_bytes = sum(
+            size for name, size in zip(TENSOR_CLASSES, call.class_bytes, strict=True) if name in HELD_CLASSES
+        )
+        call.ledger = self._ledger(call, walked, rows)
+
+    def class_of(self, address: int) -> str:
+        """The class of the storage at an address, one of TENSOR_CLASSES."""
+        return self._parameters.storages.of.get(address, "activation")
+
+    def is_held(self, address: int) -> bool:
+        return self.class_of(address) in HELD_CLASSES
+
+    def _leaf_ids(self, walked: Walk) -> tuple[int, ...]:
+        ids = [-1] * len(walked.nodes)
+        for position, leaf in walked.leaves():
+            watched = self._parameters.find(leaf) or self.unknown_leaf(leaf)
+            if watched is not None:
+                ids[position] = watched.id
+        return tuple(ids)
+
+    def _add_hidden(self, walked: Walk, rows: SavedRows) -> None:
+        if self.pack_fold is None or "CopySlices" not in walked.names:
+            return
+        copies = [(int(walked.numbers[i]), i) for i, name in enumerate(walked.names) if name == "CopySlices"]
+        for address, (_, _, size, number, _) in self.pack_fold.held.items():
+            if address not in rows.storage_index:
+                for copy_number, position in copies:
+                    if 0 <= copy_number - number < HIDDEN_REACH:
+                        rows.add_hidden(position, address, size)
+                        break
+
+    def _graph(
+        self, walked: Walk, attribution: Attribution, leaves: tuple[int, ...], labels: tuple[NodeLabel, ...]
+    ) -> tuple[int, NDArray[np.int64]]:
+        number, is_new = self._graphs.id_of(structure_digest(walked, attribution, leaves, labels))
+        if is_new:
+            self._write(graph_record(number, walked, attribution, leaves, labels))
+        return number, self._order(number, walked)
+
+    def _order(self, number: int, walked: Walk) -> NDArray[np.int64]:
+        known = self._orders.get(number)
+        if known is None:
+            if len(self._orders) >= MAX_ORDERS:
+                del self._orders[next(iter(self._orders))]
+            known = self._orders[number] = release_order(walked)
+        return known
+
+    def _ledger(self, call: BackwardCall, walked: Walk, rows: SavedRows) -> int:
+        digest = blake2b(marshal.dumps((call.graph, call.classes, rows.key()), 2), digest_size=16).digest()
+        number, is_new = self._ledgers.id_of(digest)
+        if is_new and not self._write(ledger_record(number, call.graph, walked, rows, call.classes)):
+            self._ledgers.forget(digest)
+            return -1
+        return number
+
+
+def hook_nodes(call: BackwardCall, probe: Probe, cost: Cost) -> None:
+    """Hook every node of the call's graph but the leaves, for this call only."""
+    assert call.walk is not None  # noqa: S101 # called after a walk
+    rows, found = call.rows, call.node_rows
+    for position, node in enumerate(call.walk.nodes):
+        if call.walk.numbers[position] >= 0:
+            call.node_hooks.append(node.register_prehook(_node_hook(position, rows.add, found, (probe, cost))))
+
+
+def _node_hook(
+    position: int, add: Callable[[torch.Tensor], int], found: list[tuple[int, int]], told: tuple[Probe, Cost]
+) -> Callable[[tuple[torch.Tensor | None, ...]], None]:
+    probe, cost = told
+
+    def prehook(gradients: tuple[torch.Tensor | None, ...]) -> None:
+        if is_compiling() or not probe.enabled:
+            return
+        start = perf_counter_ns()
+        try:
+            found.extend((position, add(gradient)) for gradient in gradients if gradient is not None)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            probe.failed()
+        cost.since(start)
+
+    return prehook
+
+
+def _overlay_sites(attribution: Attribution, rows: SavedRows) -> None:
+    """A pack hook's line is nearer than a module's call line."""
+    for node, (site, project) in rows.sites.items():
+        if site >= 0:
+            attribution.sites[node] = site
+            attribution.project_sites[node] = project
+
+
+def _distinct(labels: list[NodeLabel]) -> tuple[NodeLabel, ...]:
+    return tuple(dict.fromkeys(labels))
+
+
+def _unobservable(outputs: Sequence[Any]) -> str | None:
+    for output in outputs:
+        if isinstance(output, torch.Tensor):
+            if is_functorch(output):
+                return "inside a functorch transform (torch.func): its graph is not observable"
+            if type(output).__name__ in ("FakeTensor", "FunctionalTensor"):
+                return "traced by the compiler: there is no real graph"
+    return None

@@ -1,0 +1,215 @@
+"""Global module hooks: where each module's nodes begin and end, and the gradient of what it returns."""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from gradwatch.capture.attribution import ThreadIntervals
+from gradwatch.capture.ledger import tensors_within
+from gradwatch.capture.modules import tensors_in
+from gradwatch.capture.names import readable_locals
+from gradwatch.capture.parameters import StorageClasses
+from gradwatch.capture.torch_internals import MODULE_CALL_CODE, is_compiling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradwatch.capture.backward import BackwardCall
+    from gradwatch.capture.modules import ModuleTable
+    from gradwatch.capture.probes import Cost, Probe
+
+
+def _class_inputs(storages: StorageClasses, arguments: Any) -> None:
+    """The batch: tensors without a grad_fn that are given to an outermost module call."""
+    for tensor in tensors_within(arguments):
+        if tensor.grad_fn is None:
+            storages.add_input(tensor)
+
+
+class OutputGradients:
+    """Hooks on the nodes of module outputs. An output that several modules return is hooked once."""
+
+    def __init__(self, probe: Probe, cost: Cost, current: Callable[[], BackwardCall | None]) -> None:
+        self._probe = probe
+        self._cost = cost
+        self._current = current
+        self._handles: list[Any] = []
+        self._calls: dict[int, int] = {}
+        self._last: tuple[Any, int, list[int]] | None = None
+
+    def watch(self, table: ModuleTable, module: int, output: Any) -> None:
+        """Hook every tensor of a module's output that has a grad_fn."""
+        call = -1
+        for path, tensor in tensors_in(output):
+            node = tensor.grad_fn
+            if node is None:
+                continue
+            if call < 0:
+                call = self._calls[module] = self._calls.get(module, -1) + 1
+            self._hook(node, tensor.output_nr, table.output(module, path, call))
+
+    def _hook(self, node: Any, output_nr: int, subject: int) -> None:
+        last = self._last
+        if last is not None and last[0] is node and last[1] == output_nr:
+            last[2].append(subject)
+            return
+        subjects = [subject]
+        self._last = (node, output_nr, subjects)
+        probe, cost, current = self._probe, self._cost, self._current
+
+        def prehook(gradients: tuple[torch.Tensor | None, ...]) -> None:
+            if is_compiling() or not probe.enabled:
+                return
+            start = perf_counter_ns()
+            try:
+                call = current()
+                gradient = gradients[output_nr]
+                if call is not None and gradient is not None:
+                    row = call.rows.add(gradient)
+                    for each in subjects:
+                        call.module_rows.append((each, row))
+            except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+                probe.failed()
+            cost.since(start)
+
+        self._handles.append(node.register_prehook(prehook))
+
+    def forget_last(self) -> None:
+        """Let go of the last output's node, which would keep its graph alive."""
+        self._last = None
+
+    def calls_done(self) -> None:
+        """A backward call ended: the next forward counts module calls from 0 again."""
+        self._calls.clear()
+
+    def prune(self) -> None:
+        """Forget handles whose graph is gone."""
+        self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+class ModuleHooks:
+    """Notes entry and exit of every module call of the process."""
+
+    def __init__(self, table: ModuleTable, probe: Probe, cost: Cost, call_site: Callable[[], tuple[int, int]]) -> None:
+        self.intervals = ThreadIntervals()
+        self.storages = StorageClasses()
+        self.outputs: OutputGradients | None = None
+        self._table = table
+        self._probe = probe
+        self._cost = cost
+        self._call_site = call_site
+        self._nested: set[tuple[int, int]] = set()
+        self._handles: list[Any] = []
+
+    def start(self) -> None:
+        self._handles = [
+            register_module_forward_pre_hook(self._enter),
+            register_module_forward_hook(self._leave),
+        ]
+
+    def stop(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self.outputs is not None:
+            self.outputs.remove()
+
+    def _enter(self, module: nn.Module, arguments: Any) -> None:
+        if is_compiling() or not self._probe.enabled:
+            return
+        start = perf_counter_ns()
+        try:
+            self._entered(module, arguments)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            self._probe.failed()
+        self._cost.since(start)
+
+    def _leave(self, module: nn.Module, _arguments: Any, output: Any) -> None:
+        if is_compiling() or not self._probe.enabled:
+            return
+        start = perf_counter_ns()
+        try:
+            self._left(module, output)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            self._probe.failed()
+        self._cost.since(start)
+
+    def _entered(self, module: nn.Module, arguments: Any) -> None:
+        intervals = self.intervals.mine()
+        stack = intervals.stack
+        parent = stack[-1][0] if stack else -1
+        number = self._table.id_of(module)
+        if parent >= 0 and (parent, number) not in self._nested:
+            self._drop_abandoned(stack)
+            parent = stack[-1][0] if stack else -1
+        if number is None:
+            number = self._table.discover(module, parent)
+        if parent >= 0:
+            self._nested.add((parent, number))
+        else:
+            _class_inputs(self.storages, (arguments, _keyword_arguments()))
+        intervals.enter((number, *self._call_site()))
+
+    def _left(self, module: nn.Module, output: Any) -> None:
+        intervals = self.intervals.mine()
+        number = self._table.id_of(module)
+        stack = intervals.stack
+        if number is None or all(place[0] != number for place in stack):
+            return  # entered before the recording began
+        while stack[-1][0] != number:
+            stack.pop()
+        intervals.leave()
+        if self.outputs is not None:
+            if torch.is_grad_enabled():
+                self.outputs.watch(self._table, number, output)
+            if not stack:
+                self.outputs.forget_last()
+
+    def outside_modules(self) -> None:
+        """No module call is running on this thread: what a forward that raised left behind is dropped."""
+        intervals = self.intervals.mine()
+        if intervals.stack:
+            self._drop_abandoned(intervals.stack, running=_running_calls())
+            intervals.note_top()
+
+    @staticmethod
+    def _drop_abandoned(stack: list[Any], running: int | None = None) -> None:
+        # A forward that raises calls no hook on its way out, and an always_call hook would change what a
+        # failing forward runs. Frames tell how many module calls are really running.
+        keep = max(0, _running_calls() - 1) if running is None else running
+        if keep < len(stack):
+            del stack[keep:]
+
+
+def _running_calls() -> int:
+    """How many module calls are running on this thread."""
+    frame = sys._getframe(1)  # the stack is the only witness
+    count = 0
+    while frame is not None:
+        count += frame.f_code is MODULE_CALL_CODE
+        frame = frame.f_back
+    return count
+
+
+def _keyword_arguments() -> Any:
+    """Keyword arguments of the module call whose pre-hook is running: global hooks are not given them."""
+    frame = sys._getframe(3)  # from here: _entered, _enter, then torch's caller of hooks
+    for _ in range(2):
+        if frame.f_code is MODULE_CALL_CODE or (frame.f_back is not None and frame.f_back.f_code is MODULE_CALL_CODE):
+            with readable_locals(frame) as names:
+                return names.get("kwargs")
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return None

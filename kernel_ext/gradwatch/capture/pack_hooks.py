@@ -1,0 +1,237 @@
+"""Saved-tensor hooks for `detail="nodes"`, as transparent as pack hooks can be.
+
+NOTE [What a pack hook changes]
+Any default pack hook switches autograd's in-place version check off, makes torch.func.grad raise, and
+returning the tensor itself leaks saved outputs for ever. So: pack returns a detached alias in a handle,
+unpack compares versions and raises autograd's own error, and the hooks step aside where the program
+disables saved-tensor hooks. The program's own hooks stay on top of ours and alone are called, as
+without us: what they hold is read by the walk. What stays different: plain subclasses and Python
+attributes of saved tensors are dropped by autograd before pack is called.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradwatch.capture.torch_internals import (
+    current_node,
+    dispatch_modes,
+    hook_stack,
+    is_functorch,
+    sequence_number,
+    without_dispatch,
+    without_function,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradwatch.capture.probes import Cost, Probe
+
+
+PackEvent = tuple[int, int, int, int, tuple[int, int]]
+"""A save or a release: time (perf_counter_ns), storage address, bytes (a release: -1 - bytes), the sequence
+number of the node that saved it, and raw site keys of its line (user, project)."""
+
+NO_SITES = (-1, -1)
+
+
+class SavedHandle:
+    """What autograd holds in place of a saved tensor. Its end is the moment autograd lets go."""
+
+    __slots__ = ("address", "bytes", "events", "grad_fn", "number", "output_nr", "sites", "tensor", "version")
+
+    tensor: torch.Tensor
+    version: int | None
+    grad_fn: Any
+    output_nr: int
+    number: int
+    sites: tuple[int, int]
+    address: int
+    bytes: int
+    events: list[PackEvent] | None
+
+    def __del__(self) -> None:
+        if self.events is not None:
+            self.events.append((perf_counter_ns(), self.address, -self.bytes - 1, self.number, self.sites))
+
+
+class PackHooks:
+    """Our pair on top of this thread's stack of saved-tensor hooks, unless the program's own is there."""
+
+    def __init__(self, probe: Probe, cost: Cost, call_site: Callable[[], tuple[int, int]] | None) -> None:
+        self.events: list[PackEvent] = []
+        """Saves and releases in order. Appending is atomic, whatever thread releases."""
+        self._probe = probe
+        self._cost = cost
+        self._call_site = call_site
+        self._stepped_aside = threading.local()
+        self._thread = 0
+        self._original: tuple[Any, Any] | None = None
+        self.pair = (self._pack, self._unpack)
+
+    def start(self) -> str | None:
+        """Push our pair. Returns why not, when the program's hooks or its refusal stand in the way."""
+        if not hasattr(hook_stack, "_top_saved_tensors_default_hooks"):
+            return f"torch {torch.__version__} does not tell which saved-tensor hooks are active"
+        if hook_stack._top_saved_tensors_default_hooks(True) is not None:  # read the stack
+            return "saved-tensor hooks of the program were active when the recording started"
+        if hook_stack._saved_tensors_hooks_get_disabled_error_message() is not None:  # likewise
+            return "saved-tensor hooks were disabled when the recording started"
+        self._thread = threading.get_ident()
+        self._push()
+        self._original = (
+            hook_stack._saved_tensors_hooks_disable,
+            hook_stack._saved_tensors_hooks_enable,
+        )  # to step aside
+        hook_stack._saved_tensors_hooks_disable = self._disable  # likewise
+        hook_stack._saved_tensors_hooks_enable = self._enable  # likewise
+        return None
+
+    def stop(self) -> bool:
+        """Take our pair off the stack. False when that is not possible: called from another thread."""
+        if self._original is None:
+            return True
+        hook_stack._saved_tensors_hooks_disable, hook_stack._saved_tensors_hooks_enable = self._original  # give back
+        self._original = None
+        if threading.get_ident() != self._thread:
+            self._probe.enabled = False
+            return False
+        self._take_out()
+        return True
+
+    def take_events(self) -> list[PackEvent]:
+        """What happened since the last call."""
+        taken = self.events[:]
+        del self.events[: len(taken)]
+        return taken
+
+    def _push(self) -> None:
+        hook_stack._push_saved_tensors_default_hooks(*self.pair)  # the context manager cannot be patched around
+
+    def _take_out(self) -> None:
+        above: list[Any] = []
+        while (top := hook_stack._top_saved_tensors_default_hooks(True)) is not None:  # read the stack
+            hook_stack._pop_saved_tensors_default_hooks()  # ours may lie under the program's
+            if top[0] == self._pack:
+                break
+            above.append(top)
+        for pack, unpack in reversed(above):
+            hook_stack._push_saved_tensors_default_hooks(pack, unpack)  # put the program's back
+
+    def _disable(self, *arguments: Any) -> None:
+        assert self._original is not None  # noqa: S101 # patched only while started
+        top = hook_stack._top_saved_tensors_default_hooks(True)  # read the stack
+        if top is not None and top[0] == self._pack:
+            hook_stack._pop_saved_tensors_default_hooks()  # step aside
+            self._stepped_aside.yes = True
+        self._original[0](*arguments)
+
+    def _enable(self) -> None:
+        assert self._original is not None  # noqa: S101 # patched only while started
+        self._original[1]()
+        if getattr(self._stepped_aside, "yes", False):
+            self._stepped_aside.yes = False
+            self._push()
+
+    def _pack(self, tensor: torch.Tensor) -> SavedHandle:
+        start = perf_counter_ns()
+        handle = SavedHandle()
+        handle.events = None
+        handle.version = None
+        handle.sites = NO_SITES
+        handle.tensor = _alias(tensor)
+        if self._probe.enabled:
+            try:
+                self._note(handle, tensor)
+            except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+                self._probe.failed()
+        self._cost.since(start)
+        return handle
+
+    def _note(self, handle: SavedHandle, tensor: torch.Tensor) -> None:
+        if not tensor.is_inference():
+            handle.version = tensor._version  # the version counter
+        handle.grad_fn = tensor.grad_fn
+        handle.output_nr = tensor.output_nr
+        if is_functorch(tensor) or (type(tensor) is not torch.Tensor and hasattr(tensor, "__tensor_flatten__")):
+            return
+        if self._call_site is not None:
+            handle.sites = self._call_site()
+        handle.number = sequence_number() - 1
+        storage = tensor.untyped_storage()
+        handle.address = storage._cdata  # the storage's identity
+        handle.bytes = storage.nbytes()
+        handle.events = self.events
+        self.events.append((perf_counter_ns(), handle.address, handle.bytes, handle.number, handle.sites))
+
+    def _unpack(self, handle: SavedHandle) -> torch.Tensor:
+        tensor = handle.tensor
+        if handle.version is not None and tensor._version != handle.version:  # the version counter
+            raise RuntimeError(_version_message(handle))
+        return tensor
+
+
+def _alias(tensor: torch.Tensor) -> torch.Tensor:
+    # A detach that the program's own dispatch modes would see is a change to the program.
+    if type(tensor) is torch.Tensor and not dispatch_modes():
+        return tensor.detach()
+    with without_dispatch() if type(tensor) is torch.Tensor else without_function():
+        return tensor.detach()
+
+
+def _version_message(handle: SavedHandle) -> str:
+    """Autograd's own words for this tensor: they differ between releases, so a small case provokes them."""
+    tensor = handle.tensor
+    grad_fn, output_nr = handle.grad_fn, handle.output_nr
+    if grad_fn is None and not (tensor.requires_grad and tensor.is_leaf):
+        grad_fn = _saver_of_output(handle)
+    words = _provoked_words()
+    origin = ""
+    if grad_fn is not None:
+        name: str = grad_fn.name()
+        if f"of {_PROVOKED_NODE}" not in words:  # since 2.13 the op is named as in the forward
+            name = re.sub(r"Backward\d*$", "", name)
+        origin = f", which is output {output_nr} of {name},"
+    words = re.sub(r"\[[\w.]+ \[2, 3\]\]", lambda _: f"[{tensor.type()} {list(tensor.shape)}]", words, count=1)
+    words = re.sub(r", which is output 0 of \w+,", lambda _: origin, words, count=1)
+    return words.replace(
+        "at version 1; expected version 0",
+        f"at version {tensor._version}; expected version {handle.version}",  # the version counter
+    )
+
+
+_PROVOKED_NODE = "ExpBackward0"
+
+
+def _provoked_words() -> str:
+    above: list[Any] = []
+    while (top := hook_stack._top_saved_tensors_default_hooks(True)) is not None:  # read the stack
+        hook_stack._pop_saved_tensors_default_hooks()  # hooks would switch the check off
+        above.append(top)
+    try:
+        with torch.enable_grad():
+            changed = torch.ones(2, 3, requires_grad=True).exp()
+            saver: Any = changed.grad_fn
+            changed.mul_(2)
+        _ = saver._saved_result  # unpacks, and so checks the version
+    except RuntimeError as error:
+        return str(error)
+    finally:
+        for pack, unpack in reversed(above):
+            hook_stack._push_saved_tensors_default_hooks(pack, unpack)  # put them back
+    raise AssertionError("autograd did not notice an in-place change")
+
+
+def _saver_of_output(handle: SavedHandle) -> Any:
+    """The running node, when it saved `handle` as its own output: pack then sees no grad_fn."""
+    node = current_node()
+    if node is None or handle.number != node._sequence_nr():  # no public getter
+        return None
+    saved = [name for name in dir(node) if name.startswith("_raw_saved_result")]
+    return node if any(getattr(node, name).data is handle for name in saved) else None

@@ -1,0 +1,179 @@
+"""Parameters and other leaves: their ids, names, storages, and the hook that tells when `.grad` is complete."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from gradwatch.capture.ledger import plain_tensors
+from gradwatch.capture.torch_internals import UninitializedTensor, is_compiling
+from gradwatch.records import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """A leaf whose `.grad` is recorded. `hook` is None while none can be set (requires_grad is off)."""
+
+    ref: weakref.ref[torch.Tensor]
+    id: int
+    hook: Any = None
+
+
+class StorageClasses:
+    """Which storages belong to parameters and buffers. Entries leave when their storage dies."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, str] = {}
+        self._refs: dict[int, weakref.ref[Any]] = {}
+
+    def add(self, tensor: torch.Tensor, tensor_class: str) -> None:
+        for part in _plain_or_none(tensor):
+            storage = part.untyped_storage()
+            address = storage._cdata  # the storage's identity
+            if self.of.get(address) != tensor_class:
+                self.of[address] = tensor_class
+                self._refs[address] = weakref.ref(storage, lambda _, address=address: self._forget(address))
+
+    def add_input(self, tensor: torch.Tensor) -> None:
+        """Class a tensor of the batch, unless it is a parameter or buffer."""
+        for part in _plain_or_none(tensor):
+            if part.untyped_storage()._cdata not in self.of:  # the storage's identity
+                self.add(part, "input")
+
+    def _forget(self, address: int) -> None:
+        self.of.pop(address, None)
+        self._refs.pop(address, None)
+
+
+def _plain_or_none(tensor: torch.Tensor) -> list[torch.Tensor]:
+    if isinstance(tensor, UninitializedTensor):
+        return []
+    try:
+        return list(plain_tensors(tensor))
+    except (RuntimeError, NotImplementedError):  # no storage to class
+        return []
+
+
+class ParameterTable:
+    """Ids of parameters and leaves. `on_gradient` is called when a leaf's `.grad` has been accumulated."""
+
+    def __init__(self, on_gradient: Callable[[Watched, torch.Tensor], None]) -> None:
+        self.storages = StorageClasses()
+        self._on_gradient = on_gradient
+        self._known: dict[int, Watched] = {}
+        self._records: list[Parameter] = []
+        self._unwritten: dict[int, None] = {}
+
+    def add_module(self, root_name: str, root: nn.Module, module_id: Callable[[nn.Module], int | None]) -> None:
+        """Add every parameter of `root`, tied ones once with their aliases, and class the buffers."""
+        for parameter, paths in _paths_by_parameter(root):
+            if not isinstance(parameter, UninitializedTensor):
+                owner = root.get_submodule(paths[0].rpartition(".")[0])
+                module = module_id(owner)
+                self._add(parameter, root_name, paths, -1 if module is None else module)
+        for buffer in root.buffers():
+            self.storages.add(buffer, "buffer")
+
+    def add_leaf(self, tensor: torch.Tensor, name: str) -> Watched:
+        """Add a leaf that belongs to no module."""
+        taken = {record.path for record in self._records if not record.root}
+        path, count = name, 2
+        while path in taken:
+            path, count = f"{name}_{count}", count + 1
+        return self._add(tensor, "", [path], -1)
+
+    def find(self, tensor: torch.Tensor) -> Watched | None:
+        """The leaf's entry; its hook is set now if it could not be before (unfrozen since)."""
+        watched = self._known.get(id(tensor))
+        if watched is None or watched.ref() is not tensor:
+            return None
+        if watched.hook is None:
+            self._set_hook(watched, tensor)
+        return watched
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __iter__(self) -> Iterator[Watched]:
+        return iter(list(self._known.values()))
+
+    def take_records(self) -> list[Parameter]:
+        """Parameters that are new or renamed since the last call."""
+        records = [self._records[i] for i in self._unwritten]
+        self._unwritten = {}
+        return records
+
+    def remove_hooks(self) -> None:
+        for watched in self:
+            if watched.hook is not None:
+                watched.hook.remove()
+                watched.hook = None
+
+    def _add(self, tensor: torch.Tensor, root: str, paths: list[str], module: int) -> Watched:
+        record = _describe(tensor, root, paths, module)
+        watched = self._known.get(id(tensor))
+        if watched is not None and watched.ref() is tensor:
+            self._records[watched.id] = replace(record, id=watched.id)
+        else:
+            watched = self._known[id(tensor)] = Watched(weakref.ref(tensor), len(self._records))
+            self._records.append(replace(record, id=watched.id))
+        self._unwritten[watched.id] = None
+        self.storages.add(
+            tensor, "input" if record.is_leaf_tensor and not isinstance(tensor, nn.Parameter) else "parameter"
+        )
+        self._set_hook(watched, tensor)
+        return watched
+
+    def _set_hook(self, watched: Watched, tensor: torch.Tensor) -> None:
+        if watched.hook is not None or not tensor.requires_grad or not tensor.is_leaf:
+            return
+        on_gradient = self._on_gradient
+
+        def accumulated(leaf: torch.Tensor) -> None:
+            if not is_compiling():
+                on_gradient(watched, leaf)
+
+        leaf: Any = tensor
+        watched.hook = leaf.register_post_accumulate_grad_hook(accumulated)
+        # Before the program's own: an optimizer that runs inside its hook frees `.grad`.
+        leaf._post_accumulate_grad_hooks.move_to_end(watched.hook.id, last=False)
+
+
+def has_other_hooks(leaf: Any) -> bool:
+    """Whether the program set post-accumulate hooks of its own, which may free or change `.grad`."""
+    hooks: dict[int, Any] | None = leaf._post_accumulate_grad_hooks
+    return hooks is not None and len(hooks) > 1
+
+
+def _paths_by_parameter(root: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:
+    paths: dict[int, tuple[torch.Tensor, list[str]]] = {}
+    named: Iterable[tuple[str, torch.Tensor]] = root.named_parameters(remove_duplicate=False)
+    for path, parameter in named:
+        paths.setdefault(id(parameter), (parameter, []))[1].append(path)
+    return list(paths.values())
+
+
+def _describe(tensor: torch.Tensor, root: str, paths: list[str], module: int) -> Parameter:
+    local: torch.Tensor = getattr(tensor, "_local_tensor", tensor)
+    return Parameter(
+        id=-1,
+        root=root,
+        path=paths[0],
+        shape=list(tensor.shape),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        device=str(tensor.device),
+        numel=tensor.numel(),
+        bytes=local.numel() * local.element_size(),
+        requires_grad=tensor.requires_grad,
+        is_leaf_tensor=not root,
+        module=module,
+        aliases=paths[1:],
+        tensor_type=type(tensor).__name__,
+    )

@@ -1,0 +1,234 @@
+"""The recorder: puts the hooks in, gathers what they see, and gives everything back at stop()."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import time_ns
+from typing import TYPE_CHECKING, Any, get_args
+
+from torch import nn
+
+from gradwatch.capture.environment import run_record
+from gradwatch.capture.recording import Recording
+from gradwatch.errors import RecordingError, UsageError
+from gradwatch.records import Detail, Finish
+from gradwatch.session.writer import SessionWriter
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+    from typing_extensions import Self
+
+    from gradwatch.capture.names import Namer
+    from gradwatch.records import Run
+
+Models = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
+
+_running: list[Recorder] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to record. `held` None means: off at `parameters`, on otherwise. `budget_bytes` is the file's."""
+
+    detail: Detail = "modules"
+    overwrite: bool = False
+    held: bool | None = None
+    budget_bytes: int = 2 << 30
+
+
+def watch(
+    model: Models | None = None,
+    path: str | os.PathLike[str] = "run.gradwatch",
+    *,
+    detail: Detail = "modules",
+    overwrite: bool = False,
+    held: bool | None = None,
+) -> Recorder:
+    """Record from now on, until the block ends or `stop()` is called.
+
+    Args:
+        model: a module, several in a list, or several in a dict by the names they get. None: everything
+            that trains in this process, found when it is first used.
+        path: the session file to write.
+        detail: "parameters" (each parameter's gradient), "modules" (also the gradient of every module
+            output, the graph, and memory held for backward), or "nodes" (also every autograd node).
+        overwrite: replace `path` if it is there.
+        held: read the graph and the memory held for backward. Default: off at "parameters", on otherwise.
+
+    Raises:
+        SessionExists: `path` is there and `overwrite` is False.
+        RecordingError: a recording runs already in this process, or the file cannot be written.
+        UsageError: an argument does not fit.
+
+    """
+    recorder = Recorder(model, path, Options(detail=detail, overwrite=overwrite, held=held))
+    recorder.start(sys._getframe(1))  # models in a list get the names the caller holds them under
+    return recorder
+
+
+class Recorder:
+    """A recording. `gradwatch.watch` makes and starts one; it is also a context manager."""
+
+    def __init__(
+        self,
+        model: Models | None = None,
+        path: str | os.PathLike[str] = "run.gradwatch",
+        options: Options | None = None,
+    ) -> None:
+        self.options = options or Options()
+        self.path = Path(path)
+        _check(model, self.options)
+        self._model = model
+        self._recording: Recording | None = None
+        self._writer: SessionWriter | None = None
+
+    def __repr__(self) -> str:
+        state = f"recording, step {self._recording.steps.number}" if self._recording else "stopped"
+        return f"<gradwatch.Recorder {self.path} detail={self.options.detail} {state}>"
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether hooks are in place now."""
+        return self._recording is not None
+
+    @property
+    def step_number(self) -> int:
+        """The step that is open now, or -1 when not recording."""
+        return self._recording.steps.number if self._recording else -1
+
+    def start(self, frame: FrameType | None = None) -> None:
+        """Open the file and put the hooks in. `frame` is where names of models are looked up."""
+        if _running:
+            raise RecordingError(
+                f"This process is already recording to {_running[0].path}.\n"
+                "Stop that recording first, with recorder.stop() or by leaving its block."
+            )
+        recording = Recording(self.options.detail, held=self._reads_held())
+        run = run_record(self.options.detail, line_clock=recording.start_lines())
+        try:
+            self._writer = _open_writer(self.path, run, self.options)
+        except BaseException:
+            recording.stop_lines()
+            raise
+        self._recording = recording
+        _running.append(self)
+        atexit.register(self._at_exit)
+        recording.start(self._writer, _named(self._model, recording.namer, frame))
+
+    def step(self) -> None:
+        """End the step here. For programs without an optimizer; once called, it alone ends steps."""
+        if self._recording is not None:
+            self._recording.explicit_step()
+
+    def flush(self) -> bool:
+        """Wait until every ended step is in the file. False when the writer failed."""
+        return self._writer is not None and self._writer.flush()
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Take every hook out, write what is left, and close the file. Does nothing when not recording."""
+        recording, writer = self._recording, self._writer
+        if recording is None or writer is None:
+            return
+        self._recording = None
+        _running.remove(self)
+        atexit.unregister(self._at_exit)
+        recording.stop()
+        finish = Finish(
+            end_ns=time_ns(),
+            reason=reason,
+            steps=recording.records.written,
+            cost_ns=recording.cost.nanoseconds,
+            records_dropped=writer.dropped,
+        )
+        writer.close(finish)
+
+    def __enter__(self) -> Self:
+        if self._recording is None:
+            self.start(sys._getframe(1))  # as in watch
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop("stopped" if kind is None else f"{kind.__name__}: {error}")
+
+    def _reads_held(self) -> bool:
+        return self.options.detail != "parameters" if self.options.held is None else self.options.held
+
+    def _at_exit(self) -> None:
+        self.stop("process exit")
+
+    def abandon(self) -> None:
+        """In a forked child: take the hooks out and leave the parent's file alone."""
+        recording, writer = self._recording, self._writer
+        self._recording = None
+        if writer is not None:
+            writer.abandon()
+        if recording is not None:
+            recording.abandon()
+
+
+def _abandon_in_child() -> None:
+    while _running:
+        _running.pop().abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)
+
+
+def running() -> Recorder | None:
+    """The recorder of this process, if one is recording."""
+    return _running[0] if _running else None
+
+
+def _open_writer(path: Path, run: Run, options: Options) -> SessionWriter:
+    writer = SessionWriter(path, run, overwrite=options.overwrite, budget_bytes=options.budget_bytes)
+    writer.on_failure = _tell_failure
+    return writer
+
+
+def _tell_failure(text: str) -> None:
+    sys.stderr.write(f"gradwatch: {text}\n")
+
+
+def _check(model: Any, options: Options) -> None:
+    if options.detail not in get_args(Detail):
+        raise UsageError(f"detail={options.detail!r} is not known. Choose one of: {', '.join(get_args(Detail))}.")
+    if isinstance(model, (str, os.PathLike)):
+        raise UsageError(
+            f"The first argument is a model, not a path. To record everything: gradwatch.watch(path={model!r})"
+        )
+    if model is not None and not _is_module_or_modules(model):
+        kind = type(model).__name__
+        raise UsageError(f"model is a {kind}; it must be a torch.nn.Module, a list of them, or a dict of them by name.")
+
+
+def _is_module_or_modules(model: Any) -> bool:
+    if isinstance(model, nn.Module):
+        return True
+    if not isinstance(model, (Sequence, Mapping)):
+        return False
+    parts: list[Any] = list(model.values() if isinstance(model, Mapping) else model)  # pyright: ignore[reportUnknownArgumentType] # whatever the user passed
+    return bool(parts) and all(isinstance(part, nn.Module) for part in parts)
+
+
+def _named(model: Models | None, namer: Namer, frame: FrameType | None) -> Mapping[str, nn.Module] | None:
+    if model is None:
+        return None
+    if isinstance(model, Mapping):
+        return model
+    named: dict[str, nn.Module] = {}
+    for part in [model] if isinstance(model, nn.Module) else model:
+        name = base = namer.name_of(part, frame) or type(part).__name__
+        count = 2
+        while name in named:
+            name, count = f"{base}_{count}", count + 1
+        named[name] = part
+    return named

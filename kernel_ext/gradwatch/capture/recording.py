@@ -1,0 +1,393 @@
+"""One recording's hooks and tables, and what happens at each event. `Recorder` owns its beginning and end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import replace
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradwatch.capture.backward import BackwardCall, BackwardCalls
+from gradwatch.capture.graph_capture import GraphCapture, Lines, hook_nodes
+from gradwatch.capture.held import PackFold
+from gradwatch.capture.line_clock import LineClock
+from gradwatch.capture.lines import CallSites
+from gradwatch.capture.module_hooks import ModuleHooks, OutputGradients
+from gradwatch.capture.modules import ModuleTable
+from gradwatch.capture.monitoring import is_supported
+from gradwatch.capture.names import Namer
+from gradwatch.capture.optimizers import OptimizerHooks
+from gradwatch.capture.pack_hooks import NO_SITES, PackHooks
+from gradwatch.capture.parameters import ParameterTable, Watched, has_other_hooks
+from gradwatch.capture.probes import Cost, Probe
+from gradwatch.capture.sites import SiteTable
+from gradwatch.capture.statistics import StatisticRows
+from gradwatch.capture.step_records import StepRecords, Tables
+from gradwatch.capture.steps import OpenStep, Steps
+from gradwatch.capture.torch_internals import check_torch, is_functorch, sequence_number, without_dispatch
+from gradwatch.capture.updates import Updates
+from gradwatch.errors import RecordingError
+from gradwatch.records import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
+
+    from gradwatch.records import Detail, Record, StepSource
+    from gradwatch.session.writer import SessionWriter
+
+
+class Recording:
+    """Everything between start and stop. Each method called from a hook swallows its own errors."""
+
+    def __init__(self, detail: Detail, *, held: bool) -> None:
+        check_torch()
+        self.detail = detail
+        self.cost = Cost()
+        self.sites = SiteTable()
+        self.call_sites = CallSites(self.sites)
+        self.clock: LineClock | None = None
+        self._held = held
+        self._notices: list[Notice] = []
+        self._probes = {
+            name: Probe(name, self._tell)
+            for name in (
+                "module",
+                "graph",
+                "parameter gradient",
+                "module gradient",
+                "node gradient",
+                "saved tensor",
+                "optimizer",
+                "step",
+            )  # one switch each
+        }
+        self.parameters = ParameterTable(self._gradient_accumulated)
+        self.namer = Namer(self.sites.origins)
+        self.modules = ModuleTable(self.namer, self._root_found)
+        self.calls = BackwardCalls(self._begin, self._end)
+        self.steps = Steps(self._step_ended)
+        self.module_hooks = ModuleHooks(self.modules, self._probes["module"], self.cost, self._module_call_site)
+        self.module_hooks.storages = self.parameters.storages
+        self.optimizer_hooks = OptimizerHooks(self._before_optimizer, self._after_optimizer)
+        self.updates = Updates(self._new_rows)
+        self.pack_hooks: PackHooks | None = None
+        self._free_rows: list[StatisticRows] = []
+        self._marks: dict[int, int] = {}
+        self._discovers = True
+        self._told: set[int] = set()
+        self._unknown_leaves: set[int] = set()
+        self._on = False
+
+    # Beginning and end
+
+    def start_lines(self) -> bool:
+        """Start the line clock where there can be one and detail asks for it. False where there is none."""
+        if not is_supported() or self.detail == "parameters":
+            return False
+        clock = LineClock(sequence_number, self.sites)
+        try:
+            clock.start()
+        except RecordingError as error:
+            self._tell(Notice("recorder", f"Lines come from module calls only: {error}"))
+            return False
+        self.clock = clock
+        return True
+
+    def stop_lines(self) -> None:
+        if self.clock is not None:
+            self.clock.stop()
+
+    def start(self, writer: SessionWriter, roots: Mapping[str, nn.Module] | None) -> None:
+        """Put the hooks in. `roots` None: whatever trains is found when it is first used."""
+        self.writer = writer
+        self.records = StepRecords(
+            writer, Tables(self.modules, self.parameters, self.sites), self.cost, self._give_back
+        )
+        lines = Lines(self.module_hooks.intervals, self.clock)
+        self.graph = GraphCapture(lines, self.parameters, self.sites, self._write_now)
+        self.graph.unknown_leaf = self._unknown_leaf
+        self._on = True
+        self._discovers = True
+        for name, root in (roots or {}).items():
+            self.modules.add_root(name, root)
+        self._discovers = roots is None
+        self._roots = frozenset(roots or ())
+        if self.detail != "parameters":
+            self.module_hooks.outputs = OutputGradients(self._probes["module gradient"], self.cost, self.calls.current)
+        if self.detail == "nodes":
+            self._start_pack_hooks()
+        if roots is None or self.detail != "parameters" or self._held:
+            self.module_hooks.start()
+        self.calls.start()
+        self.optimizer_hooks.start()
+        for notice in self._notices:
+            self.records.write(notice)
+
+    def stop(self) -> None:
+        """Take the hooks out and write what is left."""
+        self._remove_hooks()
+        try:
+            self.steps.finish()
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            self._probes["step"].failed()
+        self.records.finish()
+        self.records.write_tables()
+
+    def abandon(self) -> None:
+        """Take the hooks out of a forked child."""
+        self._remove_hooks()
+
+    def _remove_hooks(self) -> None:
+        self._on = False
+        self.calls.stop()
+        self.optimizer_hooks.stop()
+        self.module_hooks.stop()
+        self.parameters.remove_hooks()
+        for call in self.calls.active:
+            _remove(call.node_hooks)
+        if self.pack_hooks is not None and not self.pack_hooks.stop():
+            self._tell(
+                Notice(
+                    "recorder", "stop() ran on another thread than start(): saved-tensor hooks stay there, inactive."
+                )
+            )
+        self.stop_lines()
+
+    def _start_pack_hooks(self) -> None:
+        site = None if self.clock is not None else self._pack_call_site
+        hooks = PackHooks(self._probes["saved tensor"], self.cost, site)
+        reason = hooks.start()
+        if reason is not None:
+            self._tell(Notice("partial", f"Held memory is read at each backward call only: {reason}."))
+            return
+        self.pack_hooks = hooks
+        self.graph.pack_fold = PackFold()
+
+    # Events
+
+    def _begin(self, outputs: Sequence[Any], options: dict[str, Any]) -> BackwardCall | None:
+        start = perf_counter_ns()
+        try:
+            call = self._new_call(options)
+            if call.call == "backward" and call.is_outermost:
+                call.loss = _value_of(outputs)
+            self.steps.call_began(call)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            self._probes["step"].failed()
+            return None
+        self._read_graph(call, outputs)
+        self.cost.since(start)
+        return call
+
+    def _new_call(self, options: dict[str, Any]) -> BackwardCall:
+        rows = self._new_rows()
+        call = BackwardCall(
+            call="backward" if options.get("accumulate_grad") else "grad",
+            parent=self.calls.enclosing(),
+            thread=threading.get_ident(),
+            rows=rows,
+            retain_graph=bool(options.get("retain_graph")),
+            create_graph=bool(options.get("create_graph")),
+            has_inputs=bool(options.get("inputs")),
+        )
+        call.detailed = self.steps.number % self.writer.detail_interval == 0
+        call.first_number = sequence_number()
+        rows.histogram = call.detailed
+        return call
+
+    def _read_graph(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
+        probe = self._probes["graph"]
+        if not probe.enabled or not call.detailed:
+            return
+        try:
+            if call.is_outermost:
+                self.module_hooks.outside_modules()
+                if self.module_hooks.outputs is not None:
+                    self.module_hooks.outputs.forget_last()
+            self._replay_packs()
+            if self._held or (self._discovers and not len(self.parameters)):
+                self.graph.read(call, outputs)
+            if self.detail == "nodes" and call.walk is not None:
+                hook_nodes(call, self._probes["node gradient"], self.cost)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            probe.failed()
+
+    def _end(self, call: BackwardCall) -> None:
+        start = perf_counter_ns()
+        try:
+            _remove(call.node_hooks)
+            call.walk = None  # holds the graph
+            self._collect_gradients(call)
+            if call.create_graph:
+                self.graph.lines.made_in_backward(call.thread, call.first_number, sequence_number())
+            if call.is_outermost:
+                self._outermost_ended(call)
+            if self._on:
+                self.steps.call_ended(call, calls_running=len(self.calls.active) > 1)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            self._probes["step"].failed()
+        self.cost.since(start)
+
+    def _outermost_ended(self, call: BackwardCall) -> None:
+        if self.pack_hooks is not None:
+            self._replay_packs()
+            if self.graph.pack_fold is not None:
+                call.curve = self.graph.pack_fold.take_curve()
+        outputs = self.module_hooks.outputs
+        if outputs is not None and not call.retain_graph:
+            outputs.calls_done()
+            outputs.prune()
+
+    def _collect_gradients(self, call: BackwardCall) -> None:
+        fired = {watched.id: watched for watched in call.fired}
+        call.fired = []
+        gradients = [(watched, leaf.grad) for watched in fired.values() if (leaf := watched.ref()) is not None]
+        rows = call.rows.add_many([gradient for _, gradient in gradients])
+        for (watched, gradient), row in zip(gradients, rows, strict=True):
+            if gradient is not None:
+                self._note_gradient(call, watched, gradient, row)
+
+    def _add_gradient(self, call: BackwardCall, watched: Watched, gradient: torch.Tensor) -> None:
+        self._note_gradient(call, watched, gradient, call.rows.add(gradient))
+
+    def _note_gradient(self, call: BackwardCall, watched: Watched, gradient: torch.Tensor, row: int) -> None:
+        call.parameter_rows.append((watched.id, row))
+        if row >= 0:
+            self.updates.read_gradients[watched.id] = (id(gradient), gradient._version, call.rows, row)
+        elif watched.id not in self._told:
+            self._told.add(watched.id)
+            text = f"gradient: {call.rows.why_not}"
+            self._tell(Notice("not observable", text, subject_kind="parameter", subject=watched.id))
+
+    def _gradient_accumulated(self, watched: Watched, leaf: torch.Tensor) -> None:
+        probe = self._probes["parameter gradient"]
+        call = self.calls.current()
+        if call is None or not probe.enabled:
+            return
+        try:
+            if has_other_hooks(leaf) and leaf.grad is not None:
+                self._add_gradient(call, watched, leaf.grad)  # the program's hook may free it
+            else:
+                call.fired.append(watched)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            probe.failed()
+
+    def _before_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+        probe = self._probes["optimizer"]
+        if not probe.enabled:
+            return
+        start = perf_counter_ns()
+        try:
+            self._adopt_parameters_of(optimizer)
+            self.updates.before(optimizer, number, self.parameters)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            probe.failed()
+        self.cost.since(start)
+
+    def _after_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+        probe = self._probes["optimizer"]
+        if not probe.enabled:
+            return
+        start = perf_counter_ns()
+        try:
+            measured = self.updates.after(optimizer)
+            self.steps.optimizer_stepped(number, measured, calls_running=bool(self.calls.active))
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            probe.failed()
+        self.cost.since(start)
+
+    def explicit_step(self) -> None:
+        start = perf_counter_ns()
+        try:
+            self.steps.explicit()
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            self._probes["step"].failed()
+        self.cost.since(start)
+
+    def _step_ended(self, step: OpenStep, source: StepSource, end_ns: int) -> None:
+        self.records.add(step, source, end_ns)
+        self.updates.read_gradients.clear()
+        if not self.calls.active:
+            self.graph.lines.forget_before(self._marks)
+            self._marks = self.module_hooks.intervals.marks()
+
+    # Tables
+
+    def _root_found(self, name: str, root: nn.Module) -> None:
+        if self._discovers:
+            self.parameters.add_module(name, root, self.modules.id_of)
+
+    def _unknown_leaf(self, leaf: torch.Tensor) -> Watched | None:
+        """A leaf that no table knows: a parameter made since, or one of no module."""
+        if id(leaf) in self._unknown_leaves:
+            return None
+        watched_roots = [(name, root) for name, root in self.modules.roots() if name in self._roots or self._discovers]
+        for name, root in watched_roots:
+            self.parameters.add_module(name, root, self.modules.id_of)
+        watched = self.parameters.find(leaf)
+        if watched is None and self._discovers:
+            frame = sys._getframe(2)  # the only way to the caller's names
+            watched = self.parameters.add_leaf(leaf, self.namer.name_of(leaf, frame) or "leaf")
+        if watched is None:
+            self._unknown_leaves.add(id(leaf))
+        return watched
+
+    def _adopt_parameters_of(self, optimizer: torch.optim.Optimizer) -> None:
+        """Parameters that only the optimizer knows. Their first gradient is read now: no hook saw it."""
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if self.parameters.find(parameter) is None:
+                    watched = self._unknown_leaf(parameter)
+                    call = self.steps.latest_call()
+                    if watched is not None and call is not None and parameter.grad is not None:
+                        self._add_gradient(call, watched, parameter.grad)
+
+    # Small parts
+
+    def _module_call_site(self) -> tuple[int, int]:
+        return NO_SITES if self.clock is not None else self.call_sites.here(3)
+
+    def _pack_call_site(self) -> tuple[int, int]:
+        return self.call_sites.here(3)
+
+    def _replay_packs(self) -> None:
+        if self.pack_hooks is not None and self.graph.pack_fold is not None:
+            self.graph.pack_fold.replay(self.pack_hooks.take_events(), self.graph.is_held)
+
+    def _write_now(self, record: Record) -> bool:
+        return self.records.write(record, self.steps.number)
+
+    def _new_rows(self) -> StatisticRows:
+        return self._free_rows.pop() if self._free_rows else StatisticRows()
+
+    def _give_back(self, rows: StatisticRows) -> None:
+        rows.clear()
+        self._free_rows.append(rows)
+
+    def _tell(self, notice: Notice) -> None:
+        if self._on:
+            self.records.write(replace(notice, step=self.steps.number), self.steps.number)
+        else:
+            self._notices.append(notice)
+
+
+def _remove(hooks: list[Any]) -> None:
+    for hook in hooks:
+        hook.remove()
+    hooks.clear()
+
+
+def _value_of(outputs: Sequence[Any]) -> float | None:
+    """The value of a single scalar root on the CPU: elsewhere reading it would wait for the device."""
+    if len(outputs) != 1 or type(outputs[0]) is not torch.Tensor:
+        return None
+    root: torch.Tensor = outputs[0]
+    if root.numel() != 1 or root.device.type != "cpu" or root.is_complex() or is_functorch(root):
+        return None
+    with without_dispatch():  # the program's modes must not see it
+        return float(root.detach().double().item())

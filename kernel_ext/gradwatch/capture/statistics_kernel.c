@@ -1,0 +1,713 @@
+/* Statistics of one tensor in one reading pass; called through ctypes, tied to no Python and no torch.
+ *
+ * Values are taken block by block, small enough to stay in the first-level cache. Each block is swept a
+ * few times: its range first (integers only), then its sums, then what its range makes necessary
+ * (zeros, non-finite values, histogram). Every sum runs in LANES independent partial sums written out
+ * in the source, so the compiler needs no licence to reorder arithmetic, and every machine gets the
+ * same bits. Compile without -ffast-math: linked into a shared object it turns denormals off for the
+ * whole process. Contraction into fused multiply-add must be off (see build_statistics.py).
+ */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __FAST_MATH__
+#error "compile without -ffast-math: it would turn denormal numbers off in the whole process"
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define INLINE static __forceinline
+#define RESTRICT __restrict
+#define EXPORT __declspec(dllexport)
+#pragma fp_contract(off)
+#else
+#define INLINE static inline __attribute__((always_inline))
+#define RESTRICT restrict
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+#endif
+
+#if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
+#define HAS_X86_VERSIONS 1
+#else
+#define HAS_X86_VERSIONS 0
+#endif
+
+enum {
+    ABI = 1,
+    LANES = 16,
+    GROUP = 4 * LANES, /* four values are added as a tree before they join a lane's sum */
+    BLOCK = 4096,
+    BINS = 64,
+    LOWEST_EXPONENT = -47,
+    SAMPLE_CELLS = 1024,
+    SAMPLE_RUN = 16,
+    SAMPLE_ALL = SAMPLE_CELLS * SAMPLE_RUN, /* up to here every element is in the sample */
+    MAX_DIMENSIONS = 64,
+    SWEPT_EXPONENTS = 40 /* more distinct exponents in a block are counted in tables */
+};
+
+/* Codes of element types; the caller's low byte. HISTOGRAM is or-ed onto them. */
+enum { F32, F64, BF16, F16, I16, I32, I64, U16, U32, U64, TYPES, HISTOGRAM = 256 };
+
+static const int8_t ELEMENT_BYTES[TYPES] = {4, 8, 2, 2, 2, 4, 8, 2, 4, 8};
+
+/* What is returned for one tensor. min, max, sum, l1, l2 are over finite values. */
+struct row {
+    uint64_t count, zeros, nan, inf, subnormals;
+    double min, max, sum, l1, l2;
+    uint64_t has_histogram;
+    uint64_t histogram[BINS];
+};
+
+/* Sums of one tensor while it is read. Squares are kept in three ranges, so that no square of a
+ * finite double over- or underflows: big holds (x * 2^-600)^2, small (x * 2^600)^2. */
+struct state {
+    uint64_t zeros, nan, inf, subnormals;
+    double min, max, sum, l1, squares, big, small;
+    int with_histogram;
+    uint64_t histogram[BINS];
+};
+
+#define BIG_SCALE 0x1p-600
+#define SMALL_SCALE 0x1p600
+#define F32_INF 0x7f800000u
+#define F64_INF 0x7ff0000000000000ull
+
+INLINE int clamped_bin(int exponent) {
+    int bin = exponent - LOWEST_EXPONENT;
+    return bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin;
+}
+
+INLINE double sum_lanes(const double *lanes) {
+    double sum[LANES];
+    memcpy(sum, lanes, sizeof sum);
+    for (int width = LANES / 2; width; width /= 2)
+        for (int j = 0; j < width; j++) sum[j] += sum[j + width];
+    return sum[0];
+}
+
+INLINE double sum_float_lanes(const float *lanes) {
+    double sum[LANES];
+    for (int j = 0; j < LANES; j++) sum[j] = lanes[j];
+    return sum_lanes(sum);
+}
+
+/* ---- 32-bit floats ------------------------------------------------------------------------- */
+
+struct range32 {
+    uint32_t low;        /* smallest magnitude, as bits */
+    int32_t first, last; /* smallest and largest value, as keys that order like the floats */
+};
+
+INLINE int32_t key32(uint32_t bits) {
+    int32_t s = (int32_t)bits;
+    return s ^ ((s >> 31) & 0x7fffffff);
+}
+
+INLINE float unkey32(int32_t key) {
+    int32_t bits = key ^ ((key >> 31) & 0x7fffffff);
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+INLINE struct range32 find_range32(const uint32_t *RESTRICT u, int n) {
+    uint32_t low = 0xffffffffu;
+    int32_t first = INT32_MAX, last = INT32_MIN;
+    for (int i = 0; i < n; i++) {
+        uint32_t a = u[i] & 0x7fffffffu;
+        int32_t k = key32(u[i]);
+        low = a < low ? a : low;
+        first = k < first ? k : first;
+        last = k > last ? k : last;
+    }
+    struct range32 range = {low, first, last};
+    return range;
+}
+
+/* Sums of a block whose squares neither over- nor underflow in float. */
+INLINE void add_sums32(const float *RESTRICT x, int n, struct state *s) {
+    float sum[LANES] = {0}, l1[LANES] = {0}, squares[LANES] = {0};
+    int i = 0;
+    for (; i + GROUP <= n; i += GROUP)
+        for (int j = 0; j < LANES; j++) {
+            float a = x[i + j], b = x[i + LANES + j], c = x[i + 2 * LANES + j], d = x[i + 3 * LANES + j];
+            sum[j] += (a + b) + (c + d);
+            l1[j] += (fabsf(a) + fabsf(b)) + (fabsf(c) + fabsf(d));
+            squares[j] += (a * a + b * b) + (c * c + d * d);
+        }
+    s->sum += sum_float_lanes(sum);
+    s->l1 += sum_float_lanes(l1);
+    s->squares += sum_float_lanes(squares);
+    for (; i < n; i++) {
+        double a = x[i];
+        s->sum += a;
+        s->l1 += fabs(a);
+        s->squares += a * a;
+    }
+}
+
+INLINE double finite_or_zero(uint32_t bits) {
+    float value;
+    bits = (bits & 0x7fffffffu) < F32_INF ? bits : 0;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+/* The same in double, with non-finite values left out: for very large, very small and broken blocks. */
+INLINE void add_wide_sums32(const uint32_t *RESTRICT u, int n, struct state *s) {
+    double sum[LANES] = {0}, l1[LANES] = {0}, squares[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            double a = finite_or_zero(u[i + j]);
+            sum[j] += a;
+            l1[j] += fabs(a);
+            squares[j] += a * a;
+        }
+    s->sum += sum_lanes(sum);
+    s->l1 += sum_lanes(l1);
+    s->squares += sum_lanes(squares);
+    for (; i < n; i++) {
+        double a = finite_or_zero(u[i]);
+        s->sum += a;
+        s->l1 += fabs(a);
+        s->squares += a * a;
+    }
+}
+
+struct counts32 {
+    uint32_t zeros, below_normal, at_least_inf, nan;
+    uint32_t low; /* smallest magnitude other than zero */
+};
+
+INLINE struct counts32 count_special32(const uint32_t *RESTRICT u, int n, uint32_t smallest_normal) {
+    uint32_t zeros = 0, below = 0, from_inf = 0, nan = 0, low = 0xffffffffu;
+    for (int i = 0; i < n; i++) {
+        uint32_t a = u[i] & 0x7fffffffu, less = a - 1u; /* zero wraps to the largest */
+        zeros += a == 0;
+        below += a < smallest_normal;
+        from_inf += a >= F32_INF;
+        nan += a > F32_INF;
+        low = less < low ? less : low;
+    }
+    struct counts32 c = {zeros, below, from_inf, nan, low + 1u};
+    return c;
+}
+
+INLINE void find_finite_range32(const uint32_t *RESTRICT u, int n, struct range32 *range) {
+    range->first = INT32_MAX;
+    range->last = INT32_MIN;
+    for (int i = 0; i < n; i++) {
+        int32_t k = key32(u[i]);
+        if ((u[i] & 0x7fffffffu) < F32_INF) {
+            range->first = k < range->first ? k : range->first;
+            range->last = k > range->last ? k : range->last;
+        }
+    }
+}
+
+INLINE uint32_t count_equal(const uint8_t *RESTRICT bytes, int n, uint8_t wanted) {
+    uint8_t lanes[64] = {0}; /* BLOCK / 64 additions at most: no lane overflows */
+    int i = 0;
+    for (; i + 64 <= n; i += 64)
+        for (int j = 0; j < 64; j++) lanes[j] = (uint8_t)(lanes[j] + (bytes[i + j] == wanted));
+    uint32_t sum = 0;
+    for (int j = 0; j < 64; j++) sum += lanes[j];
+    for (; i < n; i++) sum += bytes[i] == wanted;
+    return sum;
+}
+
+/* Adds bytes that are exponents (of value byte + bias), all of those counted within low..high. Fewer than
+ * 256 counts a block and byte lane, so the sweeps run on whole vectors of bytes. */
+INLINE void add_exponents(const uint8_t *RESTRICT bytes, int n, int low, int high, int bias, uint32_t counted,
+                          struct state *s) {
+    int bottom = LOWEST_EXPONENT - bias; /* what is at or below it falls into bin 0 */
+    if (low < bottom) low = bottom;
+    if (high - low < SWEPT_EXPONENTS) { /* one sweep an exponent; the lowest gets the rest */
+        for (int e = low + 1; e <= high && counted; e++) {
+            uint32_t found = count_equal(bytes, n, (uint8_t)e);
+            s->histogram[clamped_bin(e + bias)] += found;
+            counted -= found;
+        }
+        s->histogram[clamped_bin(low + bias)] += counted;
+        return;
+    }
+    uint32_t table[4][256];
+    memset(table, 0, sizeof table);
+    for (int i = 0; i < n; i++) table[i & 3][bytes[i]]++;
+    for (int e = low + 1; e <= high; e++) {
+        uint32_t found = table[0][e] + table[1][e] + table[2][e] + table[3][e];
+        s->histogram[clamped_bin(e + bias)] += found;
+        counted -= found;
+    }
+    s->histogram[clamped_bin(low + bias)] += counted;
+}
+
+/* low and high: biased exponents of the block's smallest and largest finite non-zero magnitude. */
+INLINE void add_histogram32(const uint32_t *RESTRICT u, int n, int low, int high, uint32_t counted, struct state *s) {
+    uint8_t exponents[BLOCK];
+    for (int i = 0; i < n; i++) exponents[i] = (uint8_t)(u[i] >> 23);
+    add_exponents(exponents, n, low, high, -127, counted, s);
+}
+
+INLINE void add_block32(const float *RESTRICT x, int n, uint32_t smallest_normal, struct state *s) {
+    const uint32_t *u = (const uint32_t *)(const void *)x;
+    struct range32 range = find_range32(u, n);
+    struct counts32 c = {0, 0, 0, 0, range.low};
+    int broken = range.last >= (int32_t)F32_INF || range.first <= key32(0x80000000u | F32_INF);
+    if (broken || range.low < smallest_normal) c = count_special32(u, n, smallest_normal);
+    if (broken) find_finite_range32(u, n, &range);
+    s->zeros += c.zeros;
+    s->subnormals += c.below_normal - c.zeros;
+    s->nan += c.nan;
+    s->inf += c.at_least_inf - c.nan;
+    if (range.first > range.last) return;
+    float min = unkey32(range.first), max = unkey32(range.last);
+    float high = fabsf(min) > fabsf(max) ? fabsf(min) : fabsf(max);
+    s->min = min < s->min ? min : s->min;
+    s->max = max > s->max ? max : s->max;
+    /* Below 2^-56 squares lose digits to underflow; above 2^56 they may overflow. */
+    if (!broken && high > 0x1p-56f && high < 0x1p56f)
+        add_sums32(x, n, s);
+    else
+        add_wide_sums32(u, n, s);
+    uint32_t counted = (uint32_t)n - c.zeros - c.at_least_inf;
+    if (s->with_histogram && counted) {
+        uint32_t high_bits;
+        memcpy(&high_bits, &high, 4);
+        add_histogram32(u, n, (int)(c.low >> 23), (int)(high_bits >> 23), counted, s);
+    }
+}
+
+/* ---- 64-bit floats, and integers read as such ----------------------------------------------- */
+
+INLINE void add_squares64(const double *RESTRICT x, int n, double scale, double *total) {
+    double squares[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            double a = x[i + j] * scale;
+            squares[j] += a * a;
+        }
+    *total += sum_lanes(squares);
+    for (; i < n; i++) *total += (x[i] * scale) * (x[i] * scale);
+}
+
+/* Sums and range of finite values; returns the largest magnitude. */
+INLINE double add_finite64(const double *RESTRICT x, int n, struct state *s) {
+    double sum[LANES] = {0}, l1[LANES] = {0}, min[LANES], max[LANES];
+    for (int j = 0; j < LANES; j++) min[j] = INFINITY, max[j] = -INFINITY;
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            double a = x[i + j];
+            sum[j] += a;
+            l1[j] += fabs(a);
+            min[j] = a < min[j] ? a : min[j];
+            max[j] = a > max[j] ? a : max[j];
+        }
+    double low = INFINITY, high = -INFINITY;
+    for (int j = 0; j < LANES; j++) {
+        low = min[j] < low ? min[j] : low;
+        high = max[j] > high ? max[j] : high;
+    }
+    s->sum += sum_lanes(sum);
+    s->l1 += sum_lanes(l1);
+    for (; i < n; i++) {
+        s->sum += x[i];
+        s->l1 += fabs(x[i]);
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
+    }
+    s->min = low < s->min ? low : s->min;
+    s->max = high > s->max ? high : s->max;
+    return -low > high ? -low : high;
+}
+
+/* All of x are finite; counted of them are not zero, subnormals of those are below the smallest normal. */
+INLINE void add_histogram64(const double *RESTRICT x, int n, uint32_t counted, int subnormals, struct state *s) {
+    uint16_t exponents[BLOCK];
+    uint8_t bins[BLOCK];
+    const uint64_t *RESTRICT u = (const uint64_t *)(const void *)x;
+    for (int i = 0; i < n; i++) exponents[i] = (uint16_t)((u[i] >> 52) & 0x7ffu);
+    uint16_t low = 0xffffu, high = 0;
+    for (int i = 0; i < n; i++) {
+        uint16_t e = exponents[i], less = (uint16_t)(e - 1u); /* zeros wrap to the largest */
+        low = less < low ? less : low;
+        high = e > high ? e : high;
+    }
+    const int16_t bottom = 1023 + LOWEST_EXPONENT;
+    for (int i = 0; i < n; i++) {
+        int16_t bin = (int16_t)((int16_t)exponents[i] - bottom);
+        bin = bin < 0 ? 0 : bin > BINS - 1 ? BINS - 1 : bin;
+        bins[i] = (uint8_t)bin;
+    }
+    int lowest = subnormals ? 0 : clamped_bin((int)(uint16_t)(low + 1u) - 1023);
+    add_exponents(bins, n, lowest, clamped_bin((int)high - 1023), LOWEST_EXPONENT, counted, s);
+}
+
+INLINE void add_block64(const double *RESTRICT x, int n, struct state *s) {
+    uint64_t zeros = 0, below = 0, from_inf = 0, nan = 0;
+    for (int i = 0; i < n; i++) {
+        uint64_t a;
+        memcpy(&a, x + i, 8);
+        a &= 0x7fffffffffffffffull;
+        zeros += a == 0;
+        below += a < 0x0010000000000000ull;
+        from_inf += a >= F64_INF;
+        nan += a > F64_INF;
+    }
+    s->zeros += zeros;
+    s->subnormals += below - zeros;
+    s->nan += nan;
+    s->inf += from_inf - nan;
+    double finite[BLOCK];
+    if (from_inf) {
+        int kept = 0;
+        for (int i = 0; i < n; i++)
+            if (fabs(x[i]) < INFINITY) finite[kept++] = x[i];
+        x = finite;
+        n = kept;
+    }
+    double high = add_finite64(x, n, s);
+    if (high > 0x1p480)
+        add_squares64(x, n, BIG_SCALE, &s->big);
+    else if (high < 0x1p-440)
+        add_squares64(x, n, SMALL_SCALE, &s->small);
+    else
+        add_squares64(x, n, 1.0, &s->squares);
+    if (!s->with_histogram) return;
+    uint32_t counted = (uint32_t)((uint64_t)n - zeros);
+    if (counted) add_histogram64(x, n, counted, below > zeros, s);
+}
+
+/* ---- element types to blocks ---------------------------------------------------------------- */
+
+INLINE float half_to_float(uint16_t half) {
+    uint32_t magnitude = half & 0x7fffu, sign = (uint32_t)(half & 0x8000u) << 16;
+    uint32_t bits = (magnitude << 13) + (112u << 23); /* moves the exponent's bias from 15 to 127 */
+    bits += magnitude >= 0x7c00u ? 112u << 23 : 0u;
+    uint32_t shifted = bits + (1u << 23);
+    float tiny;
+    memcpy(&tiny, &shifted, 4);
+    tiny -= 0x1p-14f; /* exact where the half is subnormal, and no denormal float is touched */
+    uint32_t tiny_bits;
+    memcpy(&tiny_bits, &tiny, 4);
+    bits = (magnitude < 0x0400u ? tiny_bits : bits) | sign;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+#define WIDEN(type)                                                   \
+    {                                                                 \
+        const type *RESTRICT values = (const type *)data;             \
+        for (int i = 0; i < n; i++) wide[i] = (double)values[i];      \
+        x64 = wide;                                                   \
+        break;                                                        \
+    }
+
+/* n <= BLOCK elements at data. Integers beyond 2^53 are rounded to the nearest double. */
+INLINE void add_block(const void *data, int n, int type, struct state *s) {
+    float narrow[BLOCK];
+    double wide[BLOCK];
+    const float *x32 = NULL;
+    const double *x64 = NULL;
+    switch (type) {
+    case F32: x32 = (const float *)data; break;
+    case F64: x64 = (const double *)data; break;
+    case BF16: {
+        const uint16_t *RESTRICT values = (const uint16_t *)data;
+        uint32_t *RESTRICT bits = (uint32_t *)(void *)narrow;
+        for (int i = 0; i < n; i++) bits[i] = (uint32_t)values[i] << 16;
+        x32 = narrow;
+        break;
+    }
+    case F16: {
+        const uint16_t *RESTRICT values = (const uint16_t *)data;
+        for (int i = 0; i < n; i++) narrow[i] = half_to_float(values[i]);
+        x32 = narrow;
+        break;
+    }
+    case I16: WIDEN(int16_t)
+    case I32: WIDEN(int32_t)
+    case I64: WIDEN(int64_t)
+    case U16: WIDEN(uint16_t)
+    case U32: WIDEN(uint32_t)
+    case U64: WIDEN(uint64_t)
+    default: break;
+    }
+    if (x32) add_block32(x32, n, type == F16 ? 0x38800000u : 0x00800000u, s);
+    if (x64) add_block64(x64, n, s);
+}
+
+INLINE void add_all(const char *data, int64_t n, int type, struct state *s) {
+    int64_t bytes = ELEMENT_BYTES[type];
+    for (int64_t i = 0; i < n; i += BLOCK) add_block(data + i * bytes, (int)(n - i < BLOCK ? n - i : BLOCK), type, s);
+}
+
+/* One compiled body an instruction set, chosen at run time: no ifunc, so musl and macOS work too. */
+#if HAS_X86_VERSIONS
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) static void
+add_all_avx512(const char *data, int64_t n, int type, struct state *s) {
+    add_all(data, n, type, s);
+}
+__attribute__((target("avx2"))) static void add_all_avx2(const char *data, int64_t n, int type, struct state *s) {
+    add_all(data, n, type, s);
+}
+#endif
+static void add_all_plain(const char *data, int64_t n, int type, struct state *s) { add_all(data, n, type, s); }
+
+static void (*choose(void))(const char *, int64_t, int, struct state *) {
+#if HAS_X86_VERSIONS
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        return add_all_avx512;
+    if (__builtin_cpu_supports("avx2")) return add_all_avx2;
+#endif
+    return add_all_plain;
+}
+
+static void (*chosen)(const char *, int64_t, int, struct state *); /* set once; racing threads agree */
+
+static void add_values(const void *data, int64_t n, int type, struct state *s) {
+    if (!chosen) chosen = choose();
+    chosen((const char *)data, n, type, s);
+}
+
+/* ---- rows ----------------------------------------------------------------------------------- */
+
+static void begin(struct state *s, int code) {
+    memset(s, 0, offsetof(struct state, histogram));
+    s->min = INFINITY;
+    s->max = -INFINITY;
+    s->with_histogram = (code & HISTOGRAM) != 0;
+    if (s->with_histogram) memset(s->histogram, 0, sizeof s->histogram);
+}
+
+/* repeat: how often every value read stands in the tensor (expanded dimensions are read once). */
+static void finish(const struct state *s, int64_t n, int64_t repeat, struct row *out) {
+    uint64_t times = (uint64_t)repeat;
+    int none = (uint64_t)n == s->nan + s->inf;
+    out->count = (uint64_t)n * times;
+    out->zeros = s->zeros * times;
+    out->nan = s->nan * times;
+    out->inf = s->inf * times;
+    out->subnormals = s->subnormals * times;
+    out->min = none ? NAN : s->min;
+    out->max = none ? NAN : s->max;
+    out->sum = s->sum * (double)repeat;
+    out->l1 = s->l1 * (double)repeat;
+    double l2 = sqrt(s->squares);
+    if (s->big > 0) l2 = hypot(l2, sqrt(s->big) / BIG_SCALE);
+    if (s->small > 0) l2 = hypot(l2, sqrt(s->small) / SMALL_SCALE);
+    out->l2 = repeat == 1 ? l2 : l2 * sqrt((double)repeat);
+    out->has_histogram = (uint64_t)s->with_histogram;
+    if (s->with_histogram)
+        for (int k = 0; k < BINS; k++) out->histogram[k] = s->histogram[k] * times;
+}
+
+static int refused(const void *data, int64_t n, int type) {
+    return type < 0 || type >= TYPES || n < 0 || (n && !data);
+}
+
+/* Version of this interface; the caller refuses another. */
+EXPORT int gw_abi(void) { return ABI; }
+
+/* n elements at data, each standing for `repeat` of the tensor. 0, or -1 where the arguments do not fit. */
+EXPORT int gw_repeated(const void *data, int64_t n, int code, int64_t repeat, struct row *out) {
+    if (refused(data, n, code & 255)) return -1;
+    struct state s;
+    begin(&s, code);
+    add_values(data, n, code & 255, &s);
+    finish(&s, n, repeat, out);
+    return 0;
+}
+
+EXPORT int gw_statistics(const void *data, int64_t n, int code, struct row *out) {
+    return gw_repeated(data, n, code, 1, out);
+}
+
+/* All tensors of one optimizer or backward in one call. Returns how many were refused (rows zeroed). */
+EXPORT int gw_statistics_many(int64_t tensors, const void *const *data, const int64_t *numel, const int *code,
+                              struct row *const *rows) {
+    int failed = 0;
+    for (int64_t t = 0; t < tensors; t++)
+        if (gw_repeated(data[t], numel[t], code[t], 1, rows[t])) {
+            memset(rows[t], 0, sizeof *rows[t]);
+            failed++;
+        }
+    return failed;
+}
+
+/* A view with holes: values are gathered block by block. Sizes and strides in elements, outermost first. */
+EXPORT int gw_strided(const void *data, int dimensions, const int64_t *size, const int64_t *stride, int code,
+                      int64_t repeat, struct row *out) {
+    int type = code & 255;
+    int64_t n = 1, index[MAX_DIMENSIONS] = {0}, offset = 0;
+    if (dimensions < 1 || dimensions > MAX_DIMENSIONS || refused(data, 1, type)) return -1;
+    for (int d = 0; d < dimensions; d++) n *= size[d];
+    int bytes = ELEMENT_BYTES[type];
+    double gathered[BLOCK]; /* doubles, so that every type is aligned */
+    struct state s;
+    begin(&s, code);
+    int64_t inner = stride[dimensions - 1] * bytes, left = n;
+    while (left > 0) {
+        int filled = 0;
+        while (filled < BLOCK && left > 0) {
+            int64_t run = size[dimensions - 1] - index[dimensions - 1];
+            if (run > BLOCK - filled) run = BLOCK - filled;
+            const char *from = (const char *)data + offset * bytes;
+            char *to = (char *)gathered + (int64_t)filled * bytes;
+            if (inner == bytes)
+                memcpy(to, from, (size_t)(run * bytes));
+            else if (bytes == 4)
+                for (int64_t i = 0; i < run; i++) memcpy(to + i * 4, from + i * inner, 4);
+            else if (bytes == 2)
+                for (int64_t i = 0; i < run; i++) memcpy(to + i * 2, from + i * inner, 2);
+            else
+                for (int64_t i = 0; i < run; i++) memcpy(to + i * 8, from + i * inner, 8);
+            filled += (int)run;
+            left -= run;
+            int d = dimensions - 1;
+            index[d] += run;
+            offset += run * stride[d];
+            while (d > 0 && index[d] == size[d]) {
+                offset += stride[d - 1] - index[d] * stride[d];
+                index[d] = 0;
+                index[--d]++;
+            }
+        }
+        add_values(gathered, filled, type, &s);
+    }
+    finish(&s, n, repeat, out);
+    return 0;
+}
+
+/* Types of one byte: values are counted by code, then weighed. table: the value of each of the 256 codes;
+ * smallest_normal: of the tensor's type (0 for integers). */
+EXPORT int gw_bytes(const uint8_t *data, int64_t n, const double *table, double smallest_normal, int code,
+                    struct row *out) {
+    if (n < 0 || (n && !data)) return -1;
+    uint64_t seen[4][256];
+    memset(seen, 0, sizeof seen);
+    for (int64_t i = 0; i < n; i++) seen[i & 3][data[i]]++;
+    struct state s;
+    begin(&s, code);
+    for (int k = 0; k < 256; k++) {
+        uint64_t found = seen[0][k] + seen[1][k] + seen[2][k] + seen[3][k];
+        double value = table[k], size = fabs(value), times = (double)found;
+        if (!found) continue;
+        if (isnan(value)) {
+            s.nan += found;
+        } else if (isinf(value)) {
+            s.inf += found;
+        } else {
+            s.zeros += size == 0 ? found : 0;
+            s.subnormals += size > 0 && size < smallest_normal ? found : 0;
+            s.min = value < s.min ? value : s.min;
+            s.max = value > s.max ? value : s.max;
+            s.sum += value * times;
+            s.l1 += size * times;
+            s.squares += value * value * times;
+            if (s.with_histogram && size > 0) s.histogram[clamped_bin(ilogb(value))] += found;
+        }
+    }
+    finish(&s, n, 1, out);
+    return 0;
+}
+
+/* ---- what an optimizer changed ---------------------------------------------------------------- */
+
+/* Where the c-th run of a sample starts: one run in each of SAMPLE_CELLS equal cells, at a place that
+ * moves by the golden ratio, so that a sample never follows one column of a matrix. */
+static int64_t run_start(int64_t n, int64_t c) {
+    int64_t cell = n / SAMPLE_CELLS, extra = n % SAMPLE_CELLS;
+    int64_t start = c * cell + (c * extra) / SAMPLE_CELLS;
+    uint32_t turn = (uint32_t)c * 2654435769u;
+    return start + (int64_t)(((uint64_t)turn * (uint64_t)(cell - SAMPLE_RUN + 1)) >> 32);
+}
+
+/* Copies the sample of every tensor to buffer + offset[t] bytes: all elements where numel <= 16384, else
+ * 1024 runs of 16. Room for min(numel, 16384) elements of the tensor's own type each. Returns how many
+ * tensors were refused (no data, or a type that is no float); their place in the buffer is left as it is. */
+EXPORT int gw_sample(int64_t tensors, const void *const *data, const int64_t *numel, const int *type,
+                     const int64_t *offset, char *buffer) {
+    int failed = 0;
+    for (int64_t t = 0; t < tensors; t++) {
+        if (refused(data[t], numel[t], type[t]) || type[t] > F16) {
+            failed++;
+            continue;
+        }
+        const char *from = (const char *)data[t];
+        char *to = buffer + offset[t];
+        size_t bytes = (size_t)ELEMENT_BYTES[type[t]];
+        if (numel[t] <= SAMPLE_ALL) {
+            if (numel[t]) memcpy(to, from, (size_t)numel[t] * bytes);
+            continue;
+        }
+        for (int64_t c = 0; c < SAMPLE_CELLS; c++)
+            memcpy(to + (size_t)c * SAMPLE_RUN * bytes, from + (size_t)run_start(numel[t], c) * bytes, SAMPLE_RUN * bytes);
+    }
+    return failed;
+}
+
+static double value_at(const char *at, int type) {
+    switch (type) {
+    case F32: { float v; memcpy(&v, at, 4); return v; }
+    case F64: { double v; memcpy(&v, at, 8); return v; }
+    case BF16: {
+        uint16_t h;
+        float v;
+        memcpy(&h, at, 2);
+        uint32_t bits = (uint32_t)h << 16;
+        memcpy(&v, &bits, 4);
+        return v;
+    }
+    case F16: { uint16_t h; memcpy(&h, at, 2); return half_to_float(h); }
+    default: return NAN;
+    }
+}
+
+static void add_change(const char *before, const char *after, int64_t n, int type, double *squares) {
+    int bytes = ELEMENT_BYTES[type];
+    double kept[4] = {0}, change[4] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        double a = value_at(before + i * bytes, type), d = value_at(after + i * bytes, type) - a;
+        kept[i & 3] += a * a;
+        change[i & 3] += d * d;
+    }
+    squares[0] += (kept[0] + kept[1]) + (kept[2] + kept[3]);
+    squares[1] += (change[0] + change[1]) + (change[2] + change[3]);
+}
+
+/* After the step: squares[2 t] is the sum of squares of the sample before, squares[2 t + 1] of its change;
+ * NaN for tensors that are refused, whose number is returned. */
+EXPORT int gw_update(int64_t tensors, const void *const *data, const int64_t *numel, const int *type,
+                     const int64_t *offset, const char *buffer, double *squares) {
+    int failed = 0;
+    for (int64_t t = 0; t < tensors; t++) {
+        if (refused(data[t], numel[t], type[t]) || type[t] > F16) {
+            squares[2 * t] = squares[2 * t + 1] = NAN;
+            failed++;
+            continue;
+        }
+        const char *before = buffer + offset[t], *after = (const char *)data[t];
+        int bytes = ELEMENT_BYTES[type[t]];
+        squares[2 * t] = squares[2 * t + 1] = 0;
+        if (numel[t] <= SAMPLE_ALL) {
+            add_change(before, after, numel[t], type[t], squares + 2 * t);
+            continue;
+        }
+        for (int64_t c = 0; c < SAMPLE_CELLS; c++)
+            add_change(before + c * SAMPLE_RUN * bytes, after + run_start(numel[t], c) * bytes, SAMPLE_RUN, type[t],
+                       squares + 2 * t);
+    }
+    return failed;
+}

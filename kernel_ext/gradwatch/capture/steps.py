@@ -1,0 +1,152 @@
+"""Which backward calls make up a step.
+
+A step ends when every optimizer of the step before has stepped: a GAN's two optimizers share one, and
+micro-batches before one optimizer step belong together. Where there is no optimizer, each outermost
+`.backward()` is a step; once `recorder.step()` was called, it alone decides.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass, field
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradwatch.capture.backward import BackwardCall
+    from gradwatch.capture.updates import MeasuredStep
+    from gradwatch.records import StepSource
+
+
+MAX_MICRO_BATCHES = 1000
+"""More calls than this without an optimizer step are steps of their own, even if an optimizer exists."""
+
+
+@dataclass(slots=True)
+class OpenStep:
+    """A step that has not ended."""
+
+    number: int
+    start_ns: int
+    calls: list[BackwardCall] = field(default_factory=list["BackwardCall"])
+    optimizers: list[MeasuredStep] = field(default_factory=list["MeasuredStep"])
+    stepped: list[int] = field(default_factory=list[int])
+
+
+class Steps:
+    """Gathers calls and optimizer steps; hands each step that ends to `close`."""
+
+    def __init__(self, close: Callable[[OpenStep, StepSource, int], None]) -> None:
+        self._close = close
+        self._open = OpenStep(0, time_ns())
+        self._loose: list[BackwardCall] = []
+        self._expected: set[int] = set()
+        self._source: StepSource | None = None
+        self._optimizers_exist: bool | None = None
+
+    @property
+    def number(self) -> int:
+        """The step that is open now."""
+        return self._open.number
+
+    def latest_call(self) -> BackwardCall | None:
+        """The last backward call that no step has claimed yet."""
+        return self._loose[-1] if self._loose else None
+
+    def call_began(self, call: BackwardCall) -> None:
+        """A backward call begins: calls since the last optimizer step are loose until one claims them."""
+        call.index = len(self._open.calls) + len(self._loose)
+        self._loose.append(call)
+
+    def call_ended(self, call: BackwardCall, *, calls_running: bool) -> None:
+        """A backward call ended. May end the step, where backward calls are the steps."""
+        if calls_running or not call.is_outermost:
+            return
+        if self._source == "optimizer" and self._all_stepped():
+            self._end("optimizer")  # the optimizers stepped inside this call's hooks
+        elif self._source is None and self._outermost_loose() > 1 and not self._awaits_optimizer():
+            self._source = "backward"
+            self._split_loose()
+        elif self._source == "backward" and _ends_a_step(call):
+            self._claim()
+            self._end("backward")
+
+    def optimizer_stepped(self, optimizer: int, measured: MeasuredStep | None, *, calls_running: bool) -> None:
+        """An optimizer stepped: its step claims the loose calls."""
+        if self._source in (None, "backward"):
+            self._source = "optimizer"
+        if self._source == "optimizer" and optimizer in self._open.stepped:
+            self._end("optimizer")
+        self._claim()
+        self._open.stepped.append(optimizer)
+        if measured is not None:
+            self._open.optimizers.append(measured)
+        if self._source == "optimizer" and not calls_running and self._all_stepped():
+            self._end("optimizer")
+
+    def explicit(self) -> None:
+        """The program called `recorder.step()`."""
+        self._source = "recorder.step"
+        self._claim()
+        self._end("recorder.step")
+
+    def finish(self) -> None:
+        """End what is open, if anything happened in it."""
+        if self._source is None and self._outermost_loose() and not self._awaits_optimizer():
+            self._source = "backward"
+            self._split_loose()
+        self._claim()
+        if self._open.calls or self._open.stepped:
+            self._end(self._source or "optimizer")
+
+    def _all_stepped(self) -> bool:
+        return bool(self._expected) and self._expected <= set(self._open.stepped)
+
+    def _claim(self) -> None:
+        for call in self._loose:
+            call.index = len(self._open.calls)
+            self._open.calls.append(call)
+        self._loose = []
+
+    def _end(self, source: StepSource) -> None:
+        ended = self._open
+        if ended.stepped:
+            self._expected = set(ended.stepped)
+        now = time_ns()
+        self._open = OpenStep(ended.number + 1, now)
+        for index, call in enumerate(self._loose):
+            call.index = index
+        self._close(ended, source, now)
+
+    def _outermost_loose(self) -> int:
+        return sum(call.is_outermost for call in self._loose)
+
+    def _split_loose(self) -> None:
+        loose, self._loose = self._loose, []
+        for call in loose:
+            call.index = len(self._open.calls)
+            self._open.calls.append(call)
+            if call.is_outermost and _ends_a_step(call):
+                self._end("backward")
+
+    def _awaits_optimizer(self) -> bool:
+        return self._outermost_loose() <= MAX_MICRO_BATCHES and self._optimizer_in_sight()
+
+    def _optimizer_in_sight(self) -> bool:
+        # Only when two calls came with no optimizer step between: looking costs 50 ms, once.
+        if self._optimizers_exist is None:
+            self._optimizers_exist = any(issubclass(type(thing), torch.optim.Optimizer) for thing in _objects())
+        return self._optimizers_exist
+
+
+def _objects() -> list[Any]:
+    return gc.get_objects()
+
+
+def _ends_a_step(call: BackwardCall) -> bool:
+    """`autograd.grad(create_graph=True)` is a part of the step that uses its result."""
+    return not (call.call == "grad" and call.create_graph)

@@ -1,0 +1,262 @@
+"""What an optimizer step did: the gradient it used, the parameter's norm, and how far it moved.
+
+Up to SAMPLE elements of each parameter are copied before the step and compared after it: all of a small
+parameter, evenly spread runs of a large one. No device is waited for.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gradwatch.capture.graph import column
+from gradwatch.capture.statistics_cpu import CODES, load_kernel
+from gradwatch.records import OptimizerStep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from gradwatch.capture.parameters import ParameterTable
+    from gradwatch.capture.statistics import StatisticRows
+
+SAMPLE = 16384
+"""Elements of a parameter that are compared; statistics_kernel.c has the same number as SAMPLE_ALL."""
+
+
+@dataclass(slots=True, eq=False)
+class MeasuredStep:
+    """One optimizer step whose numbers may still be on their way from the device."""
+
+    optimizer: int
+    optimizer_class: str
+    subjects: list[int]
+    gradients: list[tuple[StatisticRows, int]]
+    own_rows: StatisticRows
+    comparisons: list[CpuSamples | DeviceSamples]
+
+    def is_ready(self) -> bool:
+        return self.own_rows.is_ready() and all(each.is_ready() for each in self.comparisons)
+
+    def record(self, step: int) -> OptimizerStep:
+        """The record, once ready; before that it waits for the device."""
+        norms = np.full(len(self.subjects), np.nan)
+        ratios = np.full(len(self.subjects), np.nan)
+        sampled: list[int] = []
+        for each in self.comparisons:
+            norms[each.places], ratios[each.places] = each.norms_and_ratios()
+            sampled += [self.subjects[i] for i, numel in zip(each.places, each.numels, strict=True) if numel > SAMPLE]
+        return OptimizerStep(
+            step=step,
+            optimizer=self.optimizer,
+            optimizer_class=self.optimizer_class,
+            subjects=column(self.subjects, "<u4"),
+            columns={
+                "gradient_norm": column(_gradient_norms(self.gradients), "<f4"),
+                "parameter_norm": column(norms, "<f4"),
+                "update_ratio": column(ratios, "<f4"),
+            },
+            sampled=sampled,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class CpuSamples:
+    """Samples of plain CPU parameters, taken and compared by the compiled kernel in one call each."""
+
+    places: list[int] = field(default_factory=list[int])
+    tensors: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
+    numels: list[int] = field(default_factory=list[int])
+    _arrays: tuple[NDArray[Any], ...] = ()
+    _buffer: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    _squares: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def take(self, buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Copy samples into `buffer`, grown when too small, and return it for the next step."""
+        kernel = load_kernel()
+        assert kernel is not None  # noqa: S101  # made only where there is one
+        kinds = [CODES[tensor.dtype] for tensor in self.tensors]
+        self.numels = [tensor.numel() for tensor in self.tensors]
+        sizes = [min(n, SAMPLE) * tensor.element_size() for n, tensor in zip(self.numels, self.tensors, strict=True)]
+        offsets = np.concatenate([[0], np.cumsum([(size + 63) // 64 * 64 for size in sizes])]).astype(np.int64)
+        if len(buffer) < offsets[-1]:
+            buffer = np.empty(int(offsets[-1]), np.uint8)
+        data = np.array([tensor.data_ptr() for tensor in self.tensors], np.uintp)
+        self._arrays = (data, np.array(self.numels, np.int64), np.array(kinds, np.int32), offsets)
+        self._buffer = buffer
+        kernel.sample(len(self.tensors), *(array.ctypes.data for array in self._arrays), buffer.ctypes.data)
+        return buffer
+
+    def compare(self) -> None:
+        """Compare the parameters as they are now with their samples."""
+        kernel = load_kernel()
+        assert kernel is not None  # noqa: S101  # as above
+        self._squares = np.zeros(2 * len(self.tensors))
+        same = [tensor.data_ptr() for tensor in self.tensors] == self._arrays[0].tolist()
+        if not same:  # the optimizer replaced the data: compare with what the parameter holds now
+            data = np.array([tensor.data_ptr() for tensor in self.tensors], np.uintp)
+            self._arrays = (data, *self._arrays[1:])
+        pointers = (array.ctypes.data for array in self._arrays)
+        kernel.update(len(self.tensors), *pointers, self._buffer.ctypes.data, self._squares.ctypes.data)
+        self.tensors = []
+
+    def is_ready(self) -> bool:
+        return True
+
+    def norms_and_ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        before, change = self._squares[0::2], self._squares[1::2]
+        return _norms_and_ratios(before, change, self.numels)
+
+
+@dataclass(slots=True, eq=False)
+class DeviceSamples:
+    """Samples of other parameters, compared by torch on their device; the result is copied without waiting."""
+
+    places: list[int] = field(default_factory=list[int])
+    tensors: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
+    numels: list[int] = field(default_factory=list[int])
+    _before: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
+    _result: torch.Tensor | None = None
+    _arrived: Any = None
+
+    def take(self) -> None:
+        self.numels = [tensor.numel() for tensor in self.tensors]
+        self._before = [_sample(tensor).clone() for tensor in self.tensors]
+
+    def compare(self) -> None:
+        changes = [_sample(tensor) - before for tensor, before in zip(self.tensors, self._before, strict=True)]
+        result = torch.stack([_norm(each) for each in [*self._before, *changes]])
+        self.tensors, self._before = [], []
+        if result.device.type == "cuda":
+            self._result = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+            self._result.copy_(result, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+        else:
+            self._result = result
+
+    def is_ready(self) -> bool:
+        return self._arrived is None or self._arrived.query()
+
+    def norms_and_ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        assert self._result is not None  # noqa: S101  # compared before it is read
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        before, change = np.split(self._result.cpu().numpy().astype(float) ** 2, 2)
+        return _norms_and_ratios(before, change, self.numels)
+
+
+class Updates:
+    """Measures around optimizer.step(): `before`, then `after` gives what to write."""
+
+    def __init__(self, new_rows: Callable[[], StatisticRows]) -> None:
+        self._new_rows = new_rows
+        self._open: weakref.WeakKeyDictionary[torch.optim.Optimizer, MeasuredStep] = weakref.WeakKeyDictionary()
+        self._buffer = np.empty(0, np.uint8)
+        self.read_gradients: dict[int, tuple[int, int, StatisticRows, int]] = {}
+        """By parameter: id and version of a gradient already read in this step, and its row."""
+
+    def before(self, optimizer: torch.optim.Optimizer, number: int, parameters: ParameterTable) -> None:
+        """Read the gradients that the optimizer is about to use, and sample the parameters."""
+        used = [(id_, leaf) for leaf in _leaves(optimizer) if (id_ := _id_of(leaf, parameters)) >= 0]
+        rows = self._new_rows()
+        rows.histogram = False
+        self._open[optimizer] = MeasuredStep(
+            optimizer=number,
+            optimizer_class=type(optimizer).__name__,
+            subjects=[id_ for id_, _ in used],
+            gradients=[self._gradient_row(rows, id_, leaf.grad) for id_, leaf in used],
+            own_rows=rows,
+            comparisons=self._sample([leaf for _, leaf in used]),
+        )
+
+    def after(self, optimizer: torch.optim.Optimizer) -> MeasuredStep | None:
+        """Compare the parameters with their samples. None when `before` did not run."""
+        measured = self._open.pop(optimizer, None)
+        if measured is not None:
+            with torch.no_grad():
+                for each in measured.comparisons:
+                    each.compare()
+        return measured
+
+    def _gradient_row(self, rows: StatisticRows, number: int, gradient: Any) -> tuple[StatisticRows, int]:
+        known = self.read_gradients.get(number)
+        if known is not None and known[0] == id(gradient) and known[1] == gradient._version:  # the version counter
+            return known[2], known[3]
+        return rows, rows.add(gradient)
+
+    def _sample(self, leaves: Sequence[torch.Tensor]) -> list[CpuSamples | DeviceSamples]:
+        cpu = CpuSamples()
+        others: dict[torch.device, DeviceSamples] = {}
+        has_kernel = load_kernel() is not None
+        for place, leaf in enumerate(leaves):
+            tensor = _local_data(leaf)
+            if tensor is None:
+                continue
+            group = cpu if has_kernel and _fits_kernel(tensor) else others.setdefault(tensor.device, DeviceSamples())
+            group.places.append(place)
+            group.tensors.append(tensor)
+        if cpu.tensors:
+            self._buffer = cpu.take(self._buffer)
+        with torch.no_grad():
+            for each in others.values():
+                each.take()
+        return [each for each in (cpu, *others.values()) if each.places]
+
+
+def _leaves(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [leaf for group in optimizer.param_groups for leaf in group["params"] if leaf.grad is not None]
+
+
+def _id_of(leaf: torch.Tensor, parameters: ParameterTable) -> int:
+    watched = parameters.find(leaf)
+    return -1 if watched is None else watched.id
+
+
+def _local_data(leaf: torch.Tensor) -> torch.Tensor | None:
+    """The leaf's own data as a plain dense tensor; None where it has none that can be compared."""
+    local = getattr(leaf, "_local_tensor", leaf)
+    if type(local) not in (torch.Tensor, torch.nn.Parameter) or local.layout is not torch.strided or local.is_meta:
+        return None
+    return local.detach() if local.is_floating_point() or local.is_complex() else None
+
+
+def _fits_kernel(tensor: torch.Tensor) -> bool:
+    return tensor.is_cpu and tensor.is_floating_point() and tensor.dtype in CODES and tensor.is_contiguous()
+
+
+def _norm(tensor: Any) -> torch.Tensor:
+    return torch.linalg.vector_norm(tensor, dtype=torch.float32)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped in torch
+
+
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    flat = tensor.reshape(-1)
+    flat = flat[:: max(1, -(-flat.numel() // SAMPLE))]
+    return flat.float() if flat.is_floating_point() and flat.element_size() < 4 else flat
+
+
+def _norms_and_ratios(
+    before: NDArray[np.float64], change: NDArray[np.float64], numels: list[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Norms, scaled up where only a sample was read, and ||change|| / ||before|| (NaN for a zero parameter)."""
+    scale = np.maximum(np.asarray(numels, float) / SAMPLE, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sqrt(before * scale), np.where(before > 0, np.sqrt(change / before), np.nan)
+
+
+def _gradient_norms(gradients: list[tuple[StatisticRows, int]]) -> list[float]:
+    norms = [float("nan")] * len(gradients)
+    by_rows: dict[int, tuple[StatisticRows, list[int]]] = {}
+    for place, (rows, row) in enumerate(gradients):
+        if row >= 0:
+            by_rows.setdefault(id(rows), (rows, []))[1].append(place)
+    for rows, places in by_rows.values():
+        values = rows.columns(np.array([gradients[place][1] for place in places], np.int64))["l2"]
+        for place, value in zip(places, values.tolist(), strict=True):
+            norms[place] = value
+    return norms

@@ -1,0 +1,247 @@
+"""The command line: one class a command, its docstring is its help. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, get_args
+
+from gradwatch import launch
+from gradwatch._version import __version__
+from gradwatch.errors import GradwatchError, MissingDependency, RecordingError, UsageError
+from gradwatch.records import Detail, SubjectKind
+from gradwatch.reporters.json import HeldKey, Sort
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from gradwatch.session.repair import RepairResult
+
+FAILED = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+SHOWN_HELD = 20
+
+
+class Command(Protocol):
+    """A command; its name is the class's in lower case, its help the docstring."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def run(self, options: argparse.Namespace) -> int: ...
+
+
+class Run:
+    """Run a Python program and record what it trains, without changing it.
+
+    Options end at the program's name; what follows is the program's own. So are its output, exit code
+    and tracebacks. Child processes are not recorded.
+    """
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.usage = "gradwatch run [options] (program.py | -m module) [arguments ...]"
+        add = parser.add_argument
+        add("-o", "--output", metavar="FILE", help="session file (default: PROGRAM.gradwatch)")
+        add("--detail", choices=get_args(Detail), default="modules", help="how much to record (default: %(default)s)")
+        add(
+            "--held",
+            action=argparse.BooleanOptionalAction,
+            help="record the graph and the memory held for backward (default: yes, except at parameters)",
+        )
+        add("--force", action="store_true", help="overwrite the session file")
+        add("-q", "--quiet", action="store_true", help="do not say at the end where the session is")
+        add("-m", dest="is_module", action="store_true", help="the program is a module, as for python -m")
+        add("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+    def run(self, options: argparse.Namespace) -> int:
+        if not options.program:
+            raise UsageError("There is no program to run. Name one: gradwatch run train.py")
+        name, *arguments = options.program
+        launch.run(
+            launch.Request(
+                launch.Program(name, tuple(arguments), is_module=options.is_module),
+                path=options.output,
+                detail=options.detail,
+                held=options.held,
+                overwrite=options.force,
+                quiet=options.quiet,
+            )
+        )
+
+
+class Show:
+    """Show what a session holds: loss, gradients, memory held for backward, graph, and what could not be seen."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        _add_session(parser)
+
+    def run(self, options: argparse.Namespace) -> int:
+        _reports().show(options)
+        return 0
+
+
+class Gradients:
+    """Show the gradient of every parameter, module output or autograd node at one step."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        _add_session(parser)
+        add = parser.add_argument
+        add("--kind", choices=get_args(SubjectKind), default="parameter", help="of what (default: %(default)s)")
+        add("--sort", choices=get_args(Sort), default="model", help="order of the rows (default: the model's own)")
+        add("--only-trouble", action="store_true", help="only those that are not finite: NaN, Inf, None, zero")
+
+    def run(self, options: argparse.Namespace) -> int:
+        _reports().gradients(options)
+        return 0
+
+
+class Held:
+    """Show the memory that autograd held for backward, by module, source line, operation and more."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        _add_session(parser)
+        _add_backward(parser)
+        add = parser.add_argument
+        add(
+            "--by", choices=get_args(HeldKey), default="line", help="what the bytes are split by (default: %(default)s)"
+        )
+        add("--top", type=int, default=SHOWN_HELD, metavar="K", help="rows shown; 0 is all (default: %(default)s)")
+
+    def run(self, options: argparse.Namespace) -> int:
+        _reports().held(options)
+        return 0
+
+
+class Graph:
+    """Show the autograd graph of one step: modules in forward order, repeated blocks folded."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        _add_session(parser)
+        _add_backward(parser)
+        add = parser.add_argument
+        add("--module", metavar="NAME", help="only the inside of this module")
+        add("--depth", type=int, metavar="N", help="levels of modules shown; 0 is all (default: what fits)")
+        add("--nodes", action=argparse.BooleanOptionalAction, help="show single operations (default: where they fit)")
+
+    def run(self, options: argparse.Namespace) -> int:
+        _reports().graph(options)
+        return 0
+
+
+class Repair:
+    """Repair a session whose recording was killed: drop the torn end, keep every whole part, close the file."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="session file")
+        parser.add_argument("--force", action="store_true", help="also where a process may still be writing to it")
+
+    def run(self, options: argparse.Namespace) -> int:
+        from gradwatch.session.repair import repair  # noqa: PLC0415 -- as in _reports
+
+        print(_repaired(options.file, repair(options.file, force=options.force)))
+        return 0
+
+
+class Demo:
+    """Train a small net on handwritten digits, record it to digits.gradwatch, and show the recording."""
+
+    SESSION = "digits.gradwatch"
+    PROGRAM = Path(__file__).parent / "examples" / "digits.py"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--detail", choices=get_args(Detail), default="modules", help="how much to record")
+
+    def run(self, options: argparse.Namespace) -> int:
+        for module, install in (("torch", "torch"), ("sklearn", "scikit-learn")):
+            if importlib.util.find_spec(module) is None:
+                raise MissingDependency("gradwatch demo", install, install)
+        program = launch.Program(str(self.PROGRAM))
+        request = launch.Request(program, self.SESSION, options.detail, overwrite=True, quiet=True)
+        print(f"$ gradwatch run -o {self.SESSION} {self.PROGRAM.name}", flush=True)
+        code = subprocess.call(launch.command(request), env=launch.environment(request))  # noqa: S603 -- our own program
+        if code:
+            raise RecordingError(f"The demo's program {self.PROGRAM} ended with exit code {code}.")
+        print(f"\n$ gradwatch show {self.SESSION}", flush=True)
+        return main(["show", self.SESSION])
+
+
+COMMANDS: tuple[type[Command], ...] = (Run, Show, Gradients, Held, Graph, Repair, Demo)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code. `gradwatch run` does not return: the program takes the process over."""
+    try:
+        options = parser().parse_args(argv)
+        return options.command.run(options) if options.command else _help()
+    except SystemExit as exit_:  # argparse's way to end
+        return exit_.code if isinstance(exit_.code, int) else FAILED
+    except GradwatchError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        return _fail(f"{error.filename or 'The file'} cannot be used: {error.strerror or error}.")
+
+
+def _reports() -> ModuleType:
+    """Import what reports need (numpy, rich) where one is made: `gradwatch run` starts without."""
+    return importlib.import_module("gradwatch.reports")
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "gradwatch",
+        description="Record what a PyTorch program's gradients, graph and held memory are, and look at it later.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"gradwatch {__version__}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        text = command.__doc__ or ""
+        name = command.__name__.lower()
+        head = text.partition("\n")[0].rstrip(".")
+        made = commands.add_parser(name, help=head[0].lower() + head[1:], description=text, allow_abbrev=False)
+        made.set_defaults(command=command())
+        made.formatter_class = argparse.RawDescriptionHelpFormatter
+        command().add_arguments(made)
+    return parser
+
+
+def _add_session(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="session file")
+    parser.add_argument("--step", type=int, metavar="N", help="which step (default: the last)")
+    parser.add_argument("--json", action="store_true", help="print JSON (its shape: gradwatch.reporters.json)")
+
+
+def _add_backward(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backward", type=int, metavar="N", help="which backward call of the step (default: the one that held most)"
+    )
+
+
+def _repaired(file: str, result: RepairResult) -> str:
+    if result.was_finished:
+        return f"{file} is whole; there was nothing to repair."
+    lost = f"{result.bytes_dropped:,} bytes of a torn end were dropped" if result.bytes_dropped else "nothing was lost"
+    return f"{file} is repaired: {result.chunks:,} whole parts kept, {lost}."
+
+
+def _help() -> int:
+    parser().print_help()
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"gradwatch: {message}", file=sys.stderr)
+    return FAILED

@@ -1,0 +1,1 @@
+"""Programs to try gradwatch on. Not one of them knows of it."""

@@ -1,0 +1,444 @@
+"""The contract: every record on disk and on the wire, as plain dataclasses.
+
+A session is a stream of these records, one MCAP channel per record type (`TOPICS`), each message
+one MessagePack map from field name to value. Readers ignore unknown topics and unknown fields; a
+field added later therefore needs a default. `vscode-extension/shared/session.ts` is generated from
+this file (`make contract`), and a test fails when the two differ.
+
+Standard library only: the probe that a debugger imports into a user's program needs nothing else.
+
+Conventions: times are nanoseconds since the epoch unless the name says otherwise; `bytes` fields
+inside a `Column` are little-endian arrays; ids are dense integers from 0; -1 means none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FORMAT_VERSION = 1
+"""Raised when an older reader would misread a newer file; additions do not raise it."""
+
+HISTOGRAM_BINS = 64
+HISTOGRAM_LOWEST_EXPONENT = -47
+"""Bin k counts finite non-zero values with floor(log2|x|) = k - 47; the end bins are open."""
+
+Detail = Literal["parameters", "modules", "nodes"]
+SubjectKind = Literal["parameter", "module", "node"]
+StepSource = Literal["optimizer", "recorder.step", "backward"]
+Call = Literal["backward", "grad"]
+CurveSource = Literal["walk", "hooks"]
+ReleaseSource = Literal["observed", "estimated"]
+TensorClass = Literal["activation", "parameter", "buffer", "input", "optimizer state", "not observable"]
+NoticeKind = Literal["not observable", "partial", "probe stopped", "recorder"]
+
+TENSOR_CLASSES: tuple[TensorClass, ...] = (
+    "activation",
+    "parameter",
+    "buffer",
+    "input",
+    "optimizer state",
+    "not observable",
+)
+"""`Ledger.storage_class` holds indices into this tuple."""
+
+STATISTIC_DTYPES: dict[str, str] = {
+    "count": "<u8",
+    "zeros": "<u8",
+    "nan": "<u8",
+    "inf": "<u8",
+    "subnormals": "<u8",
+    "min": "<f4",
+    "max": "<f4",
+    "mean": "<f4",
+    "l1": "<f4",
+    "l2": "<f4",
+}
+"""Statistics of one tensor: counts over all elements; min, max, mean, L1 and L2 over finite ones
+(NaN where there is none). float64 tensors beyond float32's range widen their columns to `<f8`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A typed one-dimensional array: `dtype` as numpy spells it (`<f4`, `<u4`, `|u1`), and its bytes."""
+
+    dtype: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Who recorded, where and when. First record of every file."""
+
+    format_version: int
+    gradwatch_version: str
+    detail: Detail
+    start_ns: int
+    hostname: str
+    pid: int
+    rank: int
+    world_size: int
+    argv: list[str]
+    working_directory: str
+    python_version: str
+    torch_version: str
+    cuda_version: str | None
+    platform: str
+    devices: list[str]
+    git_revision: str | None
+    git_dirty: bool | None
+    line_source: Literal["line clock", "module calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """The text of one of the user's files as it was when a line of it was first recorded."""
+
+    path: str
+    sha256: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in the user's source. Lines count from 1, columns (UTF-8 bytes, -1 unknown) from 0."""
+
+    id: int
+    file: str
+    line: int
+    function: str
+    column: int = -1
+    end_line: int = -1
+    end_column: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Source sites first seen since the last record of this type."""
+
+    sites: list[Site]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of a recorded model. `path` is its fqn inside `root` ("" for the root itself)."""
+
+    id: int
+    root: str
+    path: str
+    class_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """Modules first seen, or renamed: of two entries with one id the later holds."""
+
+    modules: list[Module]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A leaf tensor whose `.grad` is recorded. `path` is its fqn inside `root` ("" where it has none).
+
+    `aliases` are the other names of a tied weight. `is_leaf_tensor` marks a tensor that belongs to no
+    module. `bytes` is numel times element size of the local data.
+    """
+
+    id: int
+    root: str
+    path: str
+    shape: list[int]
+    dtype: str
+    device: str
+    numel: int
+    bytes: int
+    requires_grad: bool
+    is_leaf_tensor: bool = False
+    module: int = -1
+    aliases: list[str] = field(default_factory=list[str])
+    tensor_type: str = "Tensor"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters first seen, or renamed: of two entries with one id the later holds."""
+
+    parameters: list[Parameter]
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleOutput:
+    """One output of one module call in a step. `path` is "" or "[1]" or ".logits"; calls count from 0."""
+
+    id: int
+    module: int
+    path: str
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleOutputs:
+    """Module outputs first seen since the last record of this type."""
+
+    outputs: list[ModuleOutput]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLabel:
+    """Why the inside of a node is not observable, or what is special about it."""
+
+    node: int
+    label: Literal["compiled", "checkpointed", "offloaded", "functorch", "custom", "user hooks", "hidden"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """One distinct structure of an autograd graph; steps refer to it by `id`.
+
+    Nodes are in forward order: leaves first, then by sequence number, roots last. Node columns
+    (`<i4`): `name` into `names`, `module` and `site` / `project_site` ids, `parameter` the leaf's id.
+    `in_backward` (`|u1`) is 1 for nodes that a backward call with create_graph made. Edge columns
+    (`<u4`): gradient flows from `edge_source` through its next_functions entry `edge_slot` to output
+    `edge_input_nr` of `edge_target`.
+    """
+
+    id: int
+    digest: str
+    names: list[str]
+    node_count: int
+    name: Column
+    module: Column
+    site: Column
+    project_site: Column
+    parameter: Column
+    in_backward: Column
+    roots: list[int]
+    edge_count: int
+    edge_source: Column
+    edge_slot: Column
+    edge_target: Column
+    edge_input_nr: Column
+    labels: list[NodeLabel] = field(default_factory=list[NodeLabel])
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What one graph saved for backward, with its sizes. Distinct sizes are stored once.
+
+    Row columns, one entry per saved tensor: `node` (`<i4`, -1 when no node is known), `role` into
+    `roles`, `shape` into `shapes`, `dtype` into `dtypes`, `storage` (all `<i4`), `tensor_bytes`
+    (`<u8`, numel times element size), `site` (`<i4`, -1: the node's own site), `recomputed` (`|u1`,
+    1 when saved during backward). Storage columns: `storage_bytes` (`<u8`, the whole storage, which is
+    what stays allocated), `storage_class` (`|u1`, into TENSOR_CLASSES), `storage_device` into `devices`.
+    Output columns describe node outputs: `output_node` (ascending), `output_shape`, `output_dtype`.
+    """
+
+    id: int
+    graph: int
+    roles: list[str]
+    shapes: list[list[int]]
+    dtypes: list[str]
+    devices: list[str]
+    saved_count: int
+    node: Column
+    role: Column
+    shape: Column
+    dtype: Column
+    storage: Column
+    tensor_bytes: Column
+    site: Column
+    recomputed: Column
+    storage_count: int
+    storage_bytes: Column
+    storage_class: Column
+    storage_device: Column
+    output_node: Column
+    output_shape: Column
+    output_dtype: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """One call into autograd's engine: `.backward()` or `torch.autograd.grad()`.
+
+    `index` counts calls within the step; `parent` is the index of the call it ran inside (reentrant
+    checkpointing), else -1. `graph` and `ledger` are -1 where the walk was off or not possible
+    (`unobserved` says why). `held_bytes` is what autograd held through this graph when the call began:
+    storages counted once, of every class; `class_bytes` splits it in TENSOR_CLASSES order.
+    """
+
+    step: int
+    index: int
+    call: Call
+    parent: int
+    graph: int
+    ledger: int
+    start_ns: int
+    duration_ns: int
+    retain_graph: bool
+    create_graph: bool
+    has_inputs: bool
+    thread: int
+    held_bytes: int = -1
+    class_bytes: list[int] = field(default_factory=list[int])
+    error: str | None = None
+    unobserved: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step (or what stands for it): written when the step ends.
+
+    `loss` is the value of the last scalar root of a `.backward()` call in the step. `cost_ns` is the
+    time spent inside gradwatch's own code on the program's threads. `skipped` says that the optimizer
+    was called but the parameters' update was skipped (GradScaler), where that could be seen.
+    """
+
+    number: int
+    source: StepSource
+    start_ns: int
+    end_ns: int
+    backward_count: int
+    optimizer_count: int
+    cost_ns: int
+    loss: float | None = None
+    loss_nonfinite: Literal["nan", "inf", "-inf"] | None = None
+    interrupted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Statistics of gradients seen in one backward call: one row per subject.
+
+    `subjects` (`<u4`) are parameter ids (their `.grad` as accumulated when the call ended),
+    module output ids, or node indices in the call's graph (the gradient of the node's outputs).
+    `columns` holds the statistics by the names of STATISTIC_DTYPES.
+    """
+
+    step: int
+    backward: int
+    subject_kind: SubjectKind
+    subjects: Column
+    columns: dict[str, Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Histograms:
+    """log2 histograms, HISTOGRAM_BINS per subject, row-major, quantised to one byte a bin.
+
+    A byte is 0 for no values and 1 + round(8 log2 count) otherwise (within 4.5 % of the count).
+    """
+
+    step: int
+    backward: int
+    subject_kind: SubjectKind
+    subjects: Column
+    codes: Column
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerStep:
+    """Parameters around one optimizer.step(): one row per parameter (`subjects`, ids, `<u4`).
+
+    Columns (`<f4`): `gradient_norm` of the gradient the optimizer used, `parameter_norm` before the
+    step, `update_ratio` = ||change|| / ||parameter||. `sampled` lists parameters whose ratio was taken
+    from an even sample of their elements.
+    """
+
+    step: int
+    optimizer: int
+    optimizer_class: str
+    subjects: Column
+    columns: dict[str, Column]
+    sampled: list[int] = field(default_factory=list[int])
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes held for backward over one backward call.
+
+    The curve (`curve_ns` `<i8` relative to the call's start, `curve_bytes` `<i8`) counts storages whose
+    last saver autograd has not yet let go: from the walk it starts at the call, from hooks it
+    covers the forward too. `released_ns` (`<i8` per storage of the ledger, relative to the call's
+    start, -1 when the call did not release it) is autograd's release; `died_ns` is the storage's own
+    end: a storage the program still holds outlives its release. `on_peak` (`|u1` per saved row;
+    empty: every row) marks what was held at the peak.
+    """
+
+    step: int
+    backward: int
+    ledger: int
+    curve_source: CurveSource
+    release_source: ReleaseSource
+    peak_bytes: int
+    peak_ns: int
+    curve_ns: Column
+    curve_bytes: Column
+    released_ns: Column
+    died_ns: Column
+    on_peak: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the reader must be told: what cannot be seen, or a probe of ours that failed."""
+
+    kind: NoticeKind
+    text: str
+    step: int = -1
+    subject_kind: SubjectKind | None = None
+    subject: int = -1
+    probe: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How the recording ended. Absent from a session whose process was killed."""
+
+    end_ns: int
+    reason: str
+    steps: int
+    cost_ns: int
+    records_dropped: int
+
+
+Record = (
+    Run
+    | SourceFile
+    | Sites
+    | Modules
+    | Parameters
+    | ModuleOutputs
+    | Graph
+    | Ledger
+    | Backward
+    | Step
+    | Gradients
+    | Histograms
+    | OptimizerStep
+    | Held
+    | Notice
+    | Finish
+)
+
+TOPICS: dict[str, type[Record]] = {
+    "/run": Run,
+    "/source": SourceFile,
+    "/sites": Sites,
+    "/modules": Modules,
+    "/parameters": Parameters,
+    "/outputs": ModuleOutputs,
+    "/graphs": Graph,
+    "/ledgers": Ledger,
+    "/backward": Backward,
+    "/steps": Step,
+    "/gradients": Gradients,
+    "/histograms": Histograms,
+    "/optimizer": OptimizerStep,
+    "/held": Held,
+    "/notices": Notice,
+    "/finish": Finish,
+}
+"""One MCAP channel per record type: a reader of one never decompresses another."""

@@ -1,0 +1,1 @@
+"""Room 2: records to bytes and back. No torch here."""

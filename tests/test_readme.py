@@ -1,0 +1,36 @@
+"""The README's first code block runs as it stands, and prints what it says it prints."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import gradwatch
+
+README = Path(gradwatch.__file__).parents[2] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def expected_lines(code: str) -> list[str]:
+    """What the comments behind `print(...)` lines say is printed."""
+    return [line.split("  # ", 1)[1] for line in code.splitlines() if line.startswith("print(")]
+
+
+def test_the_quickstart_runs_and_prints_what_it_says(tmp_path: Path) -> None:
+    code = blocks("python")[0]
+    (tmp_path / "quickstart.py").write_text(code, encoding="utf-8")
+    run = subprocess.run([sys.executable, "quickstart.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == expected_lines(code)
+
+
+def test_every_command_the_readme_names_exists() -> None:
+    named = set(re.findall(r"^gradwatch ([a-z]+)", README.read_text(encoding="utf-8"), re.MULTILINE))
+    run = subprocess.run([sys.executable, "-m", "gradwatch", "--help"], capture_output=True, text=True, check=True)
+    assert named
+    assert all(re.search(rf"^\s+{name}\b", run.stdout, re.MULTILINE) for name in named), named

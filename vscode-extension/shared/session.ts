@@ -1,0 +1,279 @@
+// Generated from kernel_ext/gradwatch/records.py by `make contract`. Do not edit.
+// A session holds one MCAP channel per record type; each message is one MessagePack map.
+
+export const FORMAT_VERSION = 1;
+export const HISTOGRAM_BINS = 64;
+export const HISTOGRAM_LOWEST_EXPONENT = -47;
+export const TENSOR_CLASSES = ["activation", "parameter", "buffer", "input", "optimizer state", "not observable"] as const;
+export const STATISTIC_DTYPES = { count: "<u8", zeros: "<u8", nan: "<u8", inf: "<u8", subnormals: "<u8", min: "<f4", max: "<f4", mean: "<f4", l1: "<f4", l2: "<f4" } as const;
+
+/** A typed one-dimensional array: `dtype` as numpy spells it (`<f4`, `<u4`, `|u1`), and its bytes. */
+export interface Column {
+  dtype: string;
+  data: Uint8Array;
+}
+
+/** Who recorded, where and when. First record of every file. */
+export interface Run {
+  format_version: number;
+  gradwatch_version: string;
+  detail: "parameters" | "modules" | "nodes";
+  start_ns: bigint | number;
+  hostname: string;
+  pid: number;
+  rank: number;
+  world_size: number;
+  argv: readonly string[];
+  working_directory: string;
+  python_version: string;
+  torch_version: string;
+  cuda_version: string | null;
+  platform: string;
+  devices: readonly string[];
+  git_revision: string | null;
+  git_dirty: boolean | null;
+  line_source: "line clock" | "module calls";
+}
+
+/** The text of one of the user's files as it was when a line of it was first recorded. */
+export interface SourceFile {
+  path: string;
+  sha256: string;
+  text: string;
+}
+
+/** A place in the user's source. Lines count from 1, columns (UTF-8 bytes, -1 unknown) from 0. */
+export interface Site {
+  id: number;
+  file: string;
+  line: number;
+  function: string;
+  column?: number;
+  end_line?: number;
+  end_column?: number;
+}
+
+/** Source sites first seen since the last record of this type. */
+export interface Sites {
+  sites: readonly Site[];
+}
+
+/** A module of a recorded model. `path` is its fqn inside `root` ("" for the root itself). */
+export interface Module {
+  id: number;
+  root: string;
+  path: string;
+  class_name: string;
+}
+
+/** Modules first seen, or renamed: of two entries with one id the later holds. */
+export interface Modules {
+  modules: readonly Module[];
+}
+
+/** A leaf tensor whose `.grad` is recorded. `path` is its fqn inside `root` ("" where it has none). */
+export interface Parameter {
+  id: number;
+  root: string;
+  path: string;
+  shape: readonly number[];
+  dtype: string;
+  device: string;
+  numel: number;
+  bytes: number;
+  requires_grad: boolean;
+  is_leaf_tensor?: boolean;
+  module?: number;
+  aliases?: readonly string[];
+  tensor_type?: string;
+}
+
+/** Parameters first seen, or renamed: of two entries with one id the later holds. */
+export interface Parameters {
+  parameters: readonly Parameter[];
+}
+
+/** One output of one module call in a step. `path` is "" or "[1]" or ".logits"; calls count from 0. */
+export interface ModuleOutput {
+  id: number;
+  module: number;
+  path: string;
+  call: number;
+}
+
+/** Module outputs first seen since the last record of this type. */
+export interface ModuleOutputs {
+  outputs: readonly ModuleOutput[];
+}
+
+/** Why the inside of a node is not observable, or what is special about it. */
+export interface NodeLabel {
+  node: number;
+  label: "compiled" | "checkpointed" | "offloaded" | "functorch" | "custom" | "user hooks" | "hidden";
+  text: string;
+}
+
+/** One distinct structure of an autograd graph; steps refer to it by `id`. */
+export interface Graph {
+  id: number;
+  digest: string;
+  names: readonly string[];
+  node_count: number;
+  name: Column;
+  module: Column;
+  site: Column;
+  project_site: Column;
+  parameter: Column;
+  in_backward: Column;
+  roots: readonly number[];
+  edge_count: number;
+  edge_source: Column;
+  edge_slot: Column;
+  edge_target: Column;
+  edge_input_nr: Column;
+  labels?: readonly NodeLabel[];
+}
+
+/** What one graph saved for backward, with its sizes. Distinct sizes are stored once. */
+export interface Ledger {
+  id: number;
+  graph: number;
+  roles: readonly string[];
+  shapes: readonly readonly number[][];
+  dtypes: readonly string[];
+  devices: readonly string[];
+  saved_count: number;
+  node: Column;
+  role: Column;
+  shape: Column;
+  dtype: Column;
+  storage: Column;
+  tensor_bytes: Column;
+  site: Column;
+  recomputed: Column;
+  storage_count: number;
+  storage_bytes: Column;
+  storage_class: Column;
+  storage_device: Column;
+  output_node: Column;
+  output_shape: Column;
+  output_dtype: Column;
+}
+
+/** One call into autograd's engine: `.backward()` or `torch.autograd.grad()`. */
+export interface Backward {
+  step: number;
+  index: number;
+  call: "backward" | "grad";
+  parent: number;
+  graph: number;
+  ledger: number;
+  start_ns: bigint | number;
+  duration_ns: bigint | number;
+  retain_graph: boolean;
+  create_graph: boolean;
+  has_inputs: boolean;
+  thread: number;
+  held_bytes?: number;
+  class_bytes?: readonly number[];
+  error?: string | null;
+  unobserved?: string | null;
+}
+
+/** One optimizer step (or what stands for it): written when the step ends. */
+export interface Step {
+  number: number;
+  source: "optimizer" | "recorder.step" | "backward";
+  start_ns: bigint | number;
+  end_ns: bigint | number;
+  backward_count: number;
+  optimizer_count: number;
+  cost_ns: bigint | number;
+  loss?: number | null;
+  loss_nonfinite?: "nan" | "inf" | "-inf" | null;
+  interrupted?: string | null;
+}
+
+/** Statistics of gradients seen in one backward call: one row per subject. */
+export interface Gradients {
+  step: number;
+  backward: number;
+  subject_kind: "parameter" | "module" | "node";
+  subjects: Column;
+  columns: Readonly<Record<string, Column>>;
+}
+
+/** log2 histograms, HISTOGRAM_BINS per subject, row-major, quantised to one byte a bin. */
+export interface Histograms {
+  step: number;
+  backward: number;
+  subject_kind: "parameter" | "module" | "node";
+  subjects: Column;
+  codes: Column;
+}
+
+/** Parameters around one optimizer.step(): one row per parameter (`subjects`, ids, `<u4`). */
+export interface OptimizerStep {
+  step: number;
+  optimizer: number;
+  optimizer_class: string;
+  subjects: Column;
+  columns: Readonly<Record<string, Column>>;
+  sampled?: readonly number[];
+}
+
+/** Bytes held for backward over one backward call. */
+export interface Held {
+  step: number;
+  backward: number;
+  ledger: number;
+  curve_source: "walk" | "hooks";
+  release_source: "observed" | "estimated";
+  peak_bytes: number;
+  peak_ns: bigint | number;
+  curve_ns: Column;
+  curve_bytes: Column;
+  released_ns: Column;
+  died_ns: Column;
+  on_peak: Column;
+}
+
+/** Something the reader must be told: what cannot be seen, or a probe of ours that failed. */
+export interface Notice {
+  kind: "not observable" | "partial" | "probe stopped" | "recorder";
+  text: string;
+  step?: number;
+  subject_kind?: "parameter" | "module" | "node" | null;
+  subject?: number;
+  probe?: string | null;
+  traceback?: string | null;
+}
+
+/** How the recording ended. Absent from a session whose process was killed. */
+export interface Finish {
+  end_ns: bigint | number;
+  reason: string;
+  steps: number;
+  cost_ns: bigint | number;
+  records_dropped: number;
+}
+
+/** The record type of each topic. */
+export interface Topics {
+  "/run": Run;
+  "/source": SourceFile;
+  "/sites": Sites;
+  "/modules": Modules;
+  "/parameters": Parameters;
+  "/outputs": ModuleOutputs;
+  "/graphs": Graph;
+  "/ledgers": Ledger;
+  "/backward": Backward;
+  "/steps": Step;
+  "/gradients": Gradients;
+  "/histograms": Histograms;
+  "/optimizer": OptimizerStep;
+  "/held": Held;
+  "/notices": Notice;
+  "/finish": Finish;
+}
