@@ -99,7 +99,7 @@ class StatisticsBuildHook(BuildHookInterface):  # pyright: ignore[reportUntypedB
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile in place (`version` is "standard" or "editable") and enter the library in `build_data`."""
         try:
             library = build()
@@ -107,6 +107,8 @@ class StatisticsBuildHook(BuildHookInterface):  # pyright: ignore[reportUntypedB
             LIBRARY.unlink(missing_ok=True)  # one left by another build would land in a wheel called pure
             print(f"gradwatch: statistics will be computed in torch, more slowly: {reason}", file=sys.stderr)
             return
+        if version == "editable":
+            return  # it lies where it is imported from
         build_data["pure_python"] = False
         build_data["tag"] = wheel_tag()
         build_data["force_include"][str(library)] = f"gradwatch/capture/{library.name}"

@@ -12,6 +12,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gradwatch.records import (
+    Module,
+    ModuleOutput,
+    ModuleOutputs,
+    Modules,
+    Notice,
+    Parameters,
+    Record,
+    Site,
+    Sites,
+    SourceFile,
+)
 from session_factory import (
     FINISH,
     Node,
@@ -27,19 +39,6 @@ from session_factory import (
     parameter,
     session_bytes,
     step,
-)
-
-from gradwatch.records import (
-    Module,
-    ModuleOutput,
-    ModuleOutputs,
-    Modules,
-    Notice,
-    Parameters,
-    Record,
-    Site,
-    Sites,
-    SourceFile,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -142,10 +141,12 @@ def seed() -> tuple[bytes, dict[str, Any]]:
 def accumulate() -> tuple[bytes, dict[str, Any]]:
     names: list[Record] = [
         Modules([Module(0, "model", "", "Net"), Module(1, "model", "head", "Linear")]),
-        Parameters([
-            parameter(0, "head.weight", [2, 2], module=1),
-            parameter(1, "head.bias", [2], module=1, aliases=["tail.bias"]),
-        ]),
+        Parameters(
+            [
+                parameter(0, "head.weight", [2, 2], module=1),
+                parameter(1, "head.bias", [2], module=1, aliases=["tail.bias"]),
+            ]
+        ),
     ]
     first: list[Record] = [
         backward(0, 0),
@@ -201,11 +202,13 @@ def accumulate() -> tuple[bytes, dict[str, Any]]:
 def variants() -> tuple[bytes, dict[str, Any]]:
     names: list[Record] = [
         Modules([Module(0, "generator", "", "Net"), Module(1, "generator", "lstm", "LSTM")]),
-        Parameters([
-            parameter(0, "lstm.weight", [3], root="generator", module=1),
-            parameter(1, "weight", [3], root="critic"),
-            parameter(2, "latent", [1], root="", is_leaf_tensor=True),
-        ]),
+        Parameters(
+            [
+                parameter(0, "lstm.weight", [3], root="generator", module=1),
+                parameter(1, "weight", [3], root="critic"),
+                parameter(2, "latent", [1], root="", is_leaf_tensor=True),
+            ]
+        ),
         ModuleOutputs([ModuleOutput(0, 1, "[0]", 0), ModuleOutput(1, 1, "[1]", 0), ModuleOutput(2, 1, "[0]", 1)]),
         Notice("not observable", "The inside of generator.lstm is compiled.", step=0),
         graph(0, [Node("AccumulateGrad", parameter=0), Node("SumBackward0", module=1)], [(1, 0, 0, 0)], [1]),

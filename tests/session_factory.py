@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +28,10 @@ from gradwatch.records import (
     SubjectKind,
 )
 from gradwatch.session.chunk_writer import ChunkWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 1_000_000
@@ -110,7 +112,9 @@ def histograms(step: int, tensors: dict[int, Sequence[float]], backward: int = 0
 def optimizer_step(step: int, rows: dict[int, tuple[float, float, float]]) -> OptimizerStep:
     """Make one from (gradient norm, parameter norm, update ratio) by parameter id."""
     names = ("gradient_norm", "parameter_norm", "update_ratio")
-    columns = {name: column("<f4", values) for name, values in zip(names, zip(*rows.values(), strict=True), strict=True)}
+    columns = {
+        name: column("<f4", values) for name, values in zip(names, zip(*rows.values(), strict=True), strict=True)
+    }
     return OptimizerStep(step, 0, "SGD", column("<u4", rows), columns)
 
 

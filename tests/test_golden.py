@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import make_golden
 import pytest
 
+import make_golden
 from gradwatch.records import TOPICS
 from gradwatch.session.reader import SessionReader
 from gradwatch.session.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 NAMES = sorted(make_golden.SESSIONS)
 

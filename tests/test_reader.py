@@ -6,24 +6,26 @@ import os
 import random
 import struct
 import zlib
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mcap.writer
 import msgspec
 import numpy as np
 import pytest
 import zstandard
-from session_factory import FINISH, RUN, backward, gradients, session_bytes, step, write_session
 
 from gradwatch.errors import NotASession, SessionDamaged, SessionError, SessionNotFound, SessionVersionError
 from gradwatch.records import TOPICS, Backward, Gradients, Notice, Record, Run, Step
 from gradwatch.session import unpack as unpack_module
 from gradwatch.session.container import MAGIC, RECORD_HEAD
 from gradwatch.session.reader import SessionReader
+from session_factory import FINISH, RUN, backward, gradients, session_bytes, step, write_session
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
 
 
 def flushes(steps: int = 4) -> list[list[Record]]:
@@ -49,6 +51,7 @@ def test_a_file_cut_at_any_byte_gives_its_whole_chunks_or_is_refused_in_words(tm
     through_last_chunk = len(session_bytes(flushes(2), finish=None))
     seen = [2]
     refused: list[type] = []
+    told: list[str] = []
     for length in range(path.stat().st_size - 1, -1, -1):
         os.truncate(path, length)
         try:
@@ -57,8 +60,8 @@ def test_a_file_cut_at_any_byte_gives_its_whole_chunks_or_is_refused_in_words(tm
                 assert reader.verify() == []
                 assert reader.end_of_records <= length
         except (NotASession, SessionDamaged) as error:
-            assert str(path) in str(error)
             refused.append(type(error))
+            told.append(str(error))
         else:
             assert not refused, "a shorter file must not read better"
             assert numbers == list(range(len(numbers)))
@@ -67,10 +70,11 @@ def test_a_file_cut_at_any_byte_gives_its_whole_chunks_or_is_refused_in_words(tm
             seen.append(len(numbers))
     assert set(seen) == {0, 1, 2}
     assert set(refused) == {NotASession, SessionDamaged}
+    assert all(str(path) in text for text in told)
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_flipped_byte_anywhere_costs_at_most_its_chunk_and_is_listed(tmp_path: Path, finished: bool) -> None:
+def test_a_flipped_byte_anywhere_costs_at_most_its_chunk_and_is_listed(tmp_path: Path, *, finished: bool) -> None:
     path = write_session(tmp_path / "flipped.gradwatch", flushes(3), finish=FINISH if finished else None)
     content = path.read_bytes()
     with SessionReader(path) as reader:
@@ -96,7 +100,7 @@ def everything(reader: SessionReader) -> list[str]:
 
 
 @contextmanager
-def flipped(path: Path, position: int, bits: int) -> Iterator[None]:
+def flipped(path: Path, position: int, bits: int) -> Generator[None]:
     with path.open("r+b") as file:
         file.seek(position)
         (byte,) = file.read(1)
@@ -210,12 +214,15 @@ def test_a_record_of_the_wrong_shape_is_a_gap_and_its_neighbours_are_read(tmp_pa
 def test_a_chunk_that_claims_a_gibibyte_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "bomb.gradwatch"
     opening = session_bytes([], finish=None)
-    bombs = b"".join(_chunk(packed, claimed) for packed, claimed in [
-        (zstandard.compress(bytes(1000)), 1 << 40),
-        (_frame_claiming(1 << 40), 1000),
-        (zstandard.compress(bytes(1000)), 999),
-        (b"no zstd", 7),
-    ])
+    bombs = b"".join(
+        _chunk(packed, claimed)
+        for packed, claimed in [
+            (zstandard.compress(bytes(1000)), 1 << 40),
+            (_frame_claiming(1 << 40), 1000),
+            (zstandard.compress(bytes(1000)), 999),
+            (b"no zstd", 7),
+        ]
+    )
     path.write_bytes(opening + bombs)
     with SessionReader(path) as reader:
         reader.verify()
@@ -252,7 +259,7 @@ def test_reading_one_topic_unpacks_no_chunk_of_another(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_one_step_of_a_long_session_is_found_by_unpacking_a_few_chunks(
-    tmp_path: Path, finished: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, *, finished: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_session(tmp_path / "a.gradwatch", flushes(600), finish=FINISH if finished else None)
     with SessionReader(path) as reader:
@@ -295,7 +302,7 @@ def test_a_growing_file_is_followed_and_a_half_written_chunk_waited_for(tmp_path
     path.write_bytes(content[:3000])
     seen = 0
     with SessionReader(path) as reader, path.open("ab") as file:
-        for end in sorted(chance.integers(3000, len(content), 40).tolist()) + [len(content)]:
+        for end in [*sorted(chance.integers(3000, len(content), 40).tolist()), len(content)]:
             file.write(content[file.tell() : end])
             file.flush()
             reader.refresh()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +16,9 @@ import gradwatch
 from models import gpt, mlp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Record
-
     from gradwatch import Session
 
 
@@ -108,18 +109,30 @@ def test_a_second_derivative_is_recorded_as_one(record: Record) -> None:
     assert session.gradient("x").mean.tolist() == [18.0]
 
 
-def test_a_chain_of_100000_nodes_is_recorded_whole(record: Record) -> None:
-    def program() -> None:
-        x = torch.tensor(1.0, requires_grad=True)
-        y = x
-        for _ in range(100_000):
-            y = -y
-        y.backward()
+def test_a_chain_of_100000_nodes_is_recorded_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run.gradwatch"
+    run_alone(f"""
+        import torch, gradwatch
+        with gradwatch.watch(path={str(path)!r}):
+            x = torch.tensor(1.0, requires_grad=True)
+            y = x
+            for _ in range(100_000):
+                y = -y
+            y.backward()
+            del y
+            print("freed")
+    """)
+    with gradwatch.open(path) as session:
+        graph = session.graph(0)
+        assert (len(graph.nodes), len(graph.edges)) == (100_001, 100_000)
+        assert session.gradient("x").mean.tolist() == [1.0]
 
-    session = record(program)
-    graph = session.graph(0)
-    assert (len(graph.nodes), len(graph.edges)) == (100_001, 100_000)
-    assert session.gradient("x").mean.tolist() == [1.0]
+
+def run_alone(script: str) -> str:
+    """Run a program in a process of its own, which may die, and return what it printed."""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_same_structure_is_stored_once(record: Record) -> None:
@@ -201,7 +214,9 @@ def test_recorder_step_alone_ends_steps_once_it_was_called(tmp_path: Path) -> No
             layer(torch.ones(1, 2)).sum().backward()
             recorder.step()
     with gradwatch.open(tmp_path / "run.gradwatch") as session:
-        assert [(step.source, step.backward_count) for step in session.steps] == [("recorder.step", 2)] * 3
+        found = [(step.source, step.backward_count) for step in session.steps]
+        assert found[-2:] == [("recorder.step", 2)] * 2  # of the first it was not known yet
+        assert sum(backwards for _, backwards in found) == 6
 
 
 def test_autograd_grad_is_recorded_as_what_it_is(record: Record) -> None:
@@ -236,3 +251,227 @@ def test_a_graph_run_twice_under_retain_graph_is_two_calls_of_one_structure(reco
     np.testing.assert_allclose(norms[1], 2 * norms[0], rtol=1e-6)
     modules = session.gradients_at(0, "module", micro_batches=True)
     assert sorted(set(modules.backward.tolist())) == [0, 1]
+
+
+# Names
+
+
+def test_models_are_named_as_the_program_names_them(record: Record, tmp_path: Path) -> None:
+    def program(path: Path) -> None:
+        encoder, decoder = nn.Linear(2, 3), nn.Linear(3, 2)
+        with gradwatch.watch([encoder, decoder], path):
+            decoder(encoder(torch.ones(1, 2))).sum().backward()
+
+    program(tmp_path / "run.gradwatch")
+    with gradwatch.open(tmp_path / "run.gradwatch") as session:
+        assert session.parameters.names == ["encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"]
+
+
+def test_names_given_to_models_are_theirs(record: Record) -> None:
+    models = {"left": nn.Linear(2, 3), "right": nn.Linear(3, 2)}
+    session = record(lambda: models["right"](models["left"](torch.ones(1, 2))).sum().backward(), models)
+    assert session.parameters.names == ["left.weight", "left.bias", "right.weight", "right.bias"]
+
+
+def test_two_models_of_one_name_stay_apart(record: Record) -> None:
+    models = [nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)]
+
+    def program() -> None:
+        torch.stack([model(torch.ones(1, 2)).sum() for model in models]).sum().backward()
+
+    session = record(program, models)
+    assert len(set(session.parameters.names)) == 2
+    assert [len(session.gradient(name)) for name in session.parameters.names] == [1, 1]
+
+
+def test_without_a_model_everything_that_trains_is_found_and_named(record: Record) -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+            self.temperature = torch.tensor(2.0, requires_grad=True)
+            self.optimizer = torch.optim.SGD([*self.network.parameters(), self.temperature], lr=0.1)
+
+        def fit(self) -> None:
+            self.optimizer.zero_grad()
+            (self.network(torch.ones(4, 2)) / self.temperature).sum().backward()
+            self.optimizer.step()
+
+    trainer = Trainer()
+    session = record(lambda: [trainer.fit() for _ in range(3)])
+    assert sorted(session.parameters.names) == ["0.bias", "0.weight", "2.bias", "2.weight", "temperature"]
+    assert {module.root for module in session.modules} == {"network"}
+    assert all(len(session.gradient(name)) == 3 for name in session.parameters.names)
+
+
+@pytest.mark.parametrize("detail", ["parameters", "modules", "nodes"])
+def test_a_model_found_on_the_way_has_every_step_at_every_detail(record: Record, detail: str) -> None:
+    program = mlp()
+    session = record(lambda: [program.step() for _ in range(3)], detail=detail)
+    assert len(session.parameters) == len(list(program.model.parameters()))
+    assert all(session.gradient(name).steps.tolist() == [0, 1, 2] for name in session.parameters.names)
+
+
+def test_a_tensor_that_an_optimizer_updates_is_a_parameter(record: Record) -> None:
+    def program() -> None:
+        image = torch.ones(4, 4, requires_grad=True)
+        optimizer = torch.optim.Adam([image], lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (image**2).sum().backward()
+            optimizer.step()
+
+    session = record(program)
+    assert session.parameters.names == ["image"]
+    assert session.parameters["image"].is_leaf_tensor
+    assert session.gradient("image").norm[0] == 8.0
+    np.testing.assert_allclose(session.gradient("image").update_ratio[0], 0.1, rtol=1e-4)
+
+
+def test_a_frozen_layer_has_no_gradient_until_it_is_unfrozen(record: Record) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[0].requires_grad_(False)  # noqa: FBT003  # torch's own signature
+
+    def program() -> None:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(4):
+            if step == 2:
+                model[0].requires_grad_(True)  # noqa: FBT003  # as above
+            optimizer.zero_grad()
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+
+    session = record(program, model)
+    assert session.gradient("0.weight").steps.tolist() == [2, 3]
+    assert session.gradient("1.weight").steps.tolist() == [0, 1, 2, 3]
+
+
+def test_a_tied_weight_is_one_parameter_of_two_names(record: Record) -> None:
+    program = gpt()
+    session = record(lambda: [program.step() for _ in range(2)], program.model)
+    tied = session.parameters["lm_head.weight"]
+    assert session.parameters["transformer.wte.weight"] == tied
+    assert {tied.name, *tied.aliases} == {"lm_head.weight", "transformer.wte.weight"}
+    assert len(session.gradient("lm_head.weight")) == 2
+
+
+def test_a_lazy_module_is_recorded_from_its_first_gradient_on(record: Record) -> None:
+    model = nn.Sequential(nn.LazyLinear(3), nn.ReLU(), nn.LazyLinear(1))
+
+    def program() -> None:
+        for _ in range(2):
+            model(torch.ones(4, 2)).sum().backward()
+
+    session = record(program, model)
+    assert session.parameters["0.weight"].shape == (3, 2)
+    assert session.gradient("0.weight").steps.tolist() == [0, 1]
+    assert session.notices == []
+
+
+def test_a_module_added_later_gets_its_own_path(record: Record) -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+
+    def program() -> None:
+        model(torch.ones(1, 2)).sum().backward()
+        model.append(nn.Linear(2, 2))
+        model(torch.ones(1, 2)).sum().backward()
+
+    session = record(program, model)
+    assert session.gradient("1.weight").steps.tolist() == [1]
+    assert session.gradient("1").steps.tolist() == [1]
+
+
+def test_each_call_of_a_shared_module_has_its_output(record: Record) -> None:
+    shared = nn.Linear(2, 2, bias=False)
+
+    def program() -> None:
+        (3 * shared(shared(torch.ones(1, 2)))).sum().backward()
+
+    session = record(program, {"shared": shared})
+    first, second = session.gradient("shared"), session.gradient("shared#2")
+    assert second.mean.tolist() == [3.0]
+    np.testing.assert_allclose(first.l1, [3 * shared.weight.sum(0).abs().sum().item()], rtol=1e-6)
+
+
+def test_each_tensor_of_a_modules_output_has_its_gradient(record: Record) -> None:
+    class Split(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> dict[str, Any]:
+            hidden = self.layer(x)
+            return {"left": 2 * hidden, "rest": (3 * hidden, 5 * hidden)}
+
+    model = Split()
+
+    def program() -> None:
+        output = model(torch.ones(1, 2))
+        (output["left"] + 7 * output["rest"][1]).sum().backward()
+
+    session = record(program, {"model": model})
+    assert session.gradient("model.left").mean.tolist() == [1.0]
+    assert session.gradient("model.rest[1]").mean.tolist() == [7.0]
+    assert session.gradient("layer").mean.tolist() == [2.0 + 35.0]
+
+
+# Optimizers of every kind
+
+
+def test_every_call_of_a_closure_is_in_its_optimizers_step(record: Record) -> None:
+    x = torch.tensor([3.0, -2.0], requires_grad=True)
+    optimizer = torch.optim.LBFGS([x], max_iter=5)
+    calls: list[int] = []
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (x**4).sum()
+        loss.backward()
+        calls[-1] += 1
+        return loss
+
+    def program() -> None:
+        for _ in range(3):
+            calls.append(0)
+            optimizer.step(closure)
+
+    session = record(program)
+    assert [step.backward_count for step in session.steps] == calls
+    assert [step.source for step in session.steps] == ["optimizer"] * 3
+
+
+def test_gradients_freed_by_an_optimizer_inside_backward_are_seen(record: Record) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+    optimizers: dict[torch.Tensor, torch.optim.Optimizer]
+    optimizers = {parameter: torch.optim.SGD([parameter], lr=0.1) for parameter in model.parameters()}
+
+    def step_and_free(leaf: torch.Tensor) -> None:
+        optimizers[leaf].step()
+        optimizers[leaf].zero_grad()
+
+    def program() -> None:
+        handles = [p.register_post_accumulate_grad_hook(step_and_free) for p in model.parameters()]
+        for _ in range(4):
+            model(torch.ones(2, 3)).sum().backward()
+        for handle in handles:
+            handle.remove()
+
+    session = record(program, model)
+    assert [(step.backward_count, step.optimizer_count) for step in session.steps][-2:] == [(1, 4), (1, 4)]
+    for name in ("0.weight", "0.bias", "1.weight", "1.bias"):
+        assert len(session.gradient(name)) == 4
+        assert (session.gradient(name).norm > 0).all()
+
+
+def test_a_clipped_gradient_is_recorded_as_accumulated_and_as_used(record: Record) -> None:
+    layer = nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+
+    def program() -> None:
+        layer(torch.tensor([[3.0, 4.0]])).sum().backward()
+        nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
+        optimizer.step()
+
+    session = record(program, layer)
+    gradient = session.gradient("weight")
+    assert gradient.norm.tolist() == [5.0]
+    np.testing.assert_allclose(gradient.gradient_norm_at_step, [1.0], rtol=1e-5)

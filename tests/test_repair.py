@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mcap.reader
-import mcap.stream_reader
 import pytest
-from session_factory import RUN, backward, gradients, session_bytes, step, write_session
 
 from gradwatch.errors import NotASession, SessionDamaged, SessionNotFound, UsageError
 from gradwatch.records import Gradients, Notice, Record, Step
 from gradwatch.session.reader import SessionReader
 from gradwatch.session.repair import RepairResult, repair
 from gradwatch.session.writer import SessionWriter
+from session_factory import RUN, backward, gradients, session_bytes, step, write_session
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def flushes(steps: int) -> list[list[Record]]:
@@ -35,11 +37,15 @@ def stock_steps(path: Path) -> list[int]:
     return by_summary
 
 
-def test_a_file_cut_at_any_byte_is_repaired_without_losing_a_whole_record(tmp_path: Path) -> None:
-    content = session_bytes(flushes(2))
+def test_a_file_cut_at_any_byte_is_repaired_without_losing_a_whole_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # three thousand of them take long, and no power is cut here
+    content = session_bytes(flushes(1))
     path = tmp_path / "cut.gradwatch"
     repaired: list[int] = []
-    for length in range(0, len(content), 3):
+    through_last_chunk = len(session_bytes(flushes(1), finish=None))
+    for length in [*range(through_last_chunk + 20), *range(through_last_chunk + 20, len(content), 11)]:
         path.write_bytes(content[:length])
         try:
             with SessionReader(path) as reader:
@@ -57,7 +63,7 @@ def test_a_file_cut_at_any_byte_is_repaired_without_losing_a_whole_record(tmp_pa
         assert not result.was_finished
         repaired.append(len(stock_steps(path)))
         assert repair(path).was_finished
-    assert set(repaired) == {0, 1, 2}
+    assert set(repaired) == {0, 1}
 
 
 def test_a_finished_file_is_left_as_it_is(tmp_path: Path) -> None:
@@ -90,14 +96,13 @@ def test_a_repair_killed_at_any_byte_of_its_writing_can_be_repeated(tmp_path: Pa
         assert path.read_bytes()[: len(whole)] == whole
 
 
-@pytest.mark.parametrize("stride", [5])
-def test_a_damaged_stretch_in_the_middle_is_left_out_and_the_rest_opens_everywhere(tmp_path: Path, stride: int) -> None:
+def test_a_damaged_stretch_in_the_middle_is_left_out_and_the_rest_opens_everywhere(tmp_path: Path) -> None:
     content = session_bytes(flushes(3), finish=None)
     path = tmp_path / "a.gradwatch"
     path.write_bytes(content)
     with SessionReader(path) as reader:
         first_end = next(reader.index.in_file_order())[1].end
-    for position in range(first_end, len(content), stride):
+    for position in range(first_end, len(content), 5):
         damaged = bytearray(content)
         damaged[position] ^= 0x41
         path.write_bytes(damaged)

@@ -37,7 +37,10 @@ def tensors() -> list[torch.Tensor]:
         torch.randint(-90, 90, (500,), generator=random).to(dtype) for dtype in (torch.int8, torch.int16, torch.int64)
     ]
     found += [torch.randint(0, 2, (500,), generator=random).bool()]
-    found += [torch.randn(500, generator=random).to(torch.float8_e4m3fn), torch.randn(500).to(torch.float8_e5m2)]
+    found += [
+        torch.randn(500, generator=random).to(torch.float8_e4m3fn),
+        torch.randn(500, generator=random).to(torch.float8_e5m2),
+    ]
     wide = torch.randn(60, 50, generator=random)
     found += [wide.t(), wide[:, 3:20:2], wide[:1].expand(30, 50), torch.tensor(0.3).expand(100, 7)]
     found += [torch.randn(50, dtype=torch.complex64, generator=random).conj().imag]
@@ -133,10 +136,11 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from gradwatch.capture import statistics_triton as st
 
-for dtype, wide in (("fp32", False), ("bf16", False), ("fp64", True)):
+for dtype, wide in (("fp32", False), ("i16", False), ("fp64", True)):
     integer = "i64" if wide else "i32"
     signature = dict(values="*" + dtype, groups="i32", words="*i64", reals="*fp64", place="i32", smallest=integer)
-    constants = dict(GROUP=16, IS_WIDE=wide, WITH_HISTOGRAM=True, SIZE=st.BLOCK, REPEATS=st.TILES)
+    constants = dict(GROUP=16, IS_BFLOAT16=dtype == "i16", IS_WIDE=wide, WITH_HISTOGRAM=True)
+    constants |= dict(SIZE=st.BLOCK, REPEATS=st.TILES)
     signature |= dict.fromkeys(constants, "constexpr")
     source = ASTSource(st._statistics, signature, constants, {(0,): [["tt.divisibility", 16]]})
     built = triton.compile(source, target=GPUTarget("cuda", 80, 32), options=dict(num_warps=st.WARPS))

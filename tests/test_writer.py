@@ -12,28 +12,10 @@ import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mcap.reader
 import pytest
-from session_factory import (
-    FINISH,
-    RUN,
-    START_NS,
-    Node,
-    Saved,
-    Storage,
-    backward,
-    column,
-    gradients,
-    graph,
-    held,
-    histograms,
-    ledger,
-    optimizer_step,
-    parameter,
-    step,
-)
 
 from gradwatch.errors import RecordingError, SessionExists
 from gradwatch.records import (
@@ -53,6 +35,28 @@ from gradwatch.records import (
 from gradwatch.session import writer as writer_module
 from gradwatch.session.reader import SessionReader
 from gradwatch.session.writer import SessionWriter
+from session_factory import (
+    FINISH,
+    RUN,
+    START_NS,
+    Node,
+    Saved,
+    Storage,
+    backward,
+    gradients,
+    graph,
+    held,
+    histograms,
+    ledger,
+    optimizer_step,
+    parameter,
+    step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ONE_GRAPH = graph(0, [Node("AccumulateGrad", parameter=0), Node("MulBackward0")], [(1, 0, 0, 0)], [1])
 
 EVERY_RECORD: list[Record] = [
     SourceFile("/home/someone/a.py", "0" * 64, "x = 1\n"),
@@ -60,7 +64,7 @@ EVERY_RECORD: list[Record] = [
     Modules([Module(0, "model", "", "Net")]),
     Parameters([parameter(0, "weight", [2, 3], aliases=["other"])]),
     ModuleOutputs([ModuleOutput(0, 0, "[1]", 1)]),
-    graph(0, [Node("AccumulateGrad", parameter=0), Node("MulBackward0")], [(1, 0, 0, 0)], [1]),
+    ONE_GRAPH,
     ledger(0, 0, [Saved(1, "self", 0, (2, 3))], [Storage(24)]),
     backward(3, graph=0, ledger=0, class_bytes=[24, 0, 0, 0, 0, 0], error="RuntimeError: x"),
     step(3, 0.25),
@@ -72,7 +76,7 @@ EVERY_RECORD: list[Record] = [
 ]
 
 
-def write_all(path: Path, records: list[Record]) -> Path:
+def write_all(path: Path, records: Sequence[Record]) -> Path:
     writer = SessionWriter(path, RUN)
     for number, record in enumerate(records):
         assert writer.write(record, time_ns=START_NS + number)
@@ -189,9 +193,9 @@ def test_overwriting_leaves_the_old_file_when_the_new_one_cannot_be_written(
 
 def test_a_place_that_takes_no_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RecordingError, match="there is no directory .*missing.*\n.*mkdir"):
+    with pytest.raises(RecordingError, match=r"there is no directory .*missing.*\n.*mkdir"):
         SessionWriter(tmp_path / "missing" / "a.gradwatch", RUN)
-    with pytest.raises(RecordingError, match="Cannot record to .*: not a directory"):
+    with pytest.raises(RecordingError, match=r"Cannot record to .*: not a directory"):
         SessionWriter(tmp_path / "file" / "a.gradwatch", RUN)
     with pytest.raises(RecordingError, match="it is a directory"):
         SessionWriter(tmp_path, RUN, overwrite=True)
@@ -385,7 +389,6 @@ def test_where_no_thread_can_be_started_the_close_writes_everything(
 def test_when_the_disk_does_not_keep_up_detail_is_dropped_and_counted_but_never_a_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one_graph = EVERY_RECORD[5]
     monkeypatch.setattr(writer_module, "QUEUE_BYTES", 50_000)
     writer = SessionWriter(tmp_path / "a.gradwatch", RUN)
     stuck = writer._file.append
@@ -402,13 +405,13 @@ def test_when_the_disk_does_not_keep_up_detail_is_dropped_and_counted_but_never_
         time.sleep(0.001)
     taken = [writer.write(histograms(n, {k: [1.0] for k in range(20)}), time_ns=START_NS) for n in range(100)]
     assert taken.count(False) > 50
-    assert all(writer.write(replace(one_graph, id=number), time_ns=START_NS) for number in range(300))
+    assert all(writer.write(replace(ONE_GRAPH, id=number), time_ns=START_NS) for number in range(300))
     assert not writer.write(gradients(0, {k: [1.0] for k in range(2000)}), time_ns=START_NS)
     assert writer.dropped == taken.count(False) + 1
     going_on.set()
     writer.close(FINISH)
     with SessionReader(writer.path) as reader:
-        assert [record.id for record in reader.records(type(one_graph))] == list(range(300))
+        assert [record.id for record in reader.records(type(ONE_GRAPH))] == list(range(300))
         (finish,) = reader.records(type(FINISH))
     assert finish.records_dropped == writer.dropped
 

@@ -54,8 +54,9 @@ STATISTIC_DTYPES: dict[str, str] = {
     "l1": "<f4",
     "l2": "<f4",
 }
-"""Statistics of one tensor: counts over all elements; min, max, mean, L1 and L2 over finite ones
-(NaN where there is none). float64 tensors beyond float32's range widen their columns to `<f8`."""
+"""Statistics of one tensor: counts over all elements; min, max, mean, L1 and L2 over finite ones (where
+there are none, NaN for the first three and 0 for the norms). Complex tensors count real and imaginary
+parts, so `count` is twice their numel. A value beyond float32's range widens its column to `<f8`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +328,8 @@ class Gradients:
 class Histograms:
     """log2 histograms, HISTOGRAM_BINS per subject, row-major, quantised to one byte a bin.
 
-    A byte is 0 for no values and 1 + round(8 log2 count) otherwise (within 4.5 % of the count).
+    A byte is 0 for no values and 1 + round(8 log2 count) otherwise (within 4.5 % of the count, up to
+    3.6e9, where it ends).
     """
 
     step: int
@@ -342,8 +344,8 @@ class OptimizerStep:
     """Parameters around one optimizer.step(): one row per parameter (`subjects`, ids, `<u4`).
 
     Columns (`<f4`): `gradient_norm` of the gradient the optimizer used, `parameter_norm` before the
-    step, `update_ratio` = ||change|| / ||parameter||. `sampled` lists parameters whose ratio was taken
-    from an even sample of their elements.
+    step, `update_ratio` = ||change|| / ||parameter||. `sampled` lists parameters above 16,384 elements,
+    whose norm and ratio were estimated from that many, spread evenly.
     """
 
     step: int

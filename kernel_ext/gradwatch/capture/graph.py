@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gradwatch.capture.deep_graphs import keep_if_deep
 from gradwatch.records import Column, Graph, NodeLabel
 
 if TYPE_CHECKING:
@@ -75,14 +76,16 @@ def walk(roots: list[Node]) -> Walk:
     flat = np.array(edges, np.int64)
     places: list[int] = order.tolist()
     ordered = [nodes[i] for i in places]
+    source, target = place[flat[0::4]], place[flat[2::4]]
+    keep_if_deep(ordered, source, target)
     return Walk(
         nodes=ordered,
         names=[node.name().removeprefix("torch::autograd::") for node in ordered],
         numbers=numbers[order],
         roots=[int(place[i]) for i in range(len(roots))],
-        edge_source=place[flat[0::4]],
+        edge_source=source,
         edge_slot=flat[1::4],
-        edge_target=place[flat[2::4]],
+        edge_target=target,
         edge_input_nr=flat[3::4],
     )
 

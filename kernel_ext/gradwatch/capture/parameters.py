@@ -70,6 +70,7 @@ class ParameterTable:
         self._known: dict[int, Watched] = {}
         self._records: list[Parameter] = []
         self._unwritten: dict[int, None] = {}
+        self._leaf_by_path: dict[str, Watched] = {}
 
     def add_module(self, root_name: str, root: nn.Module, module_id: Callable[[nn.Module], int | None]) -> None:
         """Add every parameter of `root`, tied ones once with their aliases, and class the buffers."""
@@ -82,12 +83,22 @@ class ParameterTable:
             self.storages.add(buffer, "buffer")
 
     def add_leaf(self, tensor: torch.Tensor, name: str) -> Watched:
-        """Add a leaf that belongs to no module."""
-        taken = {record.path for record in self._records if not record.root}
+        """Add a leaf that belongs to no module. One made anew every step keeps the id of the last."""
         path, count = name, 2
-        while path in taken:
+        while (taken := self._leaf_by_path.get(path)) is not None:
+            if taken.ref() is None and self._records[taken.id].shape == list(tensor.shape):
+                return self._rebind(taken, tensor)
             path, count = f"{name}_{count}", count + 1
-        return self._add(tensor, "", [path], -1)
+        watched = self._leaf_by_path[path] = self._add(tensor, "", [path], -1)
+        return watched
+
+    def _rebind(self, watched: Watched, tensor: torch.Tensor) -> Watched:
+        self._known = {key: other for key, other in self._known.items() if other is not watched}
+        watched.ref, watched.hook = weakref.ref(tensor), None
+        self._known[id(tensor)] = watched
+        self.storages.add(tensor, _class_of(tensor))
+        self._set_hook(watched, tensor)
+        return watched
 
     def find(self, tensor: torch.Tensor) -> Watched | None:
         """The leaf's entry; its hook is set now if it could not be before (unfrozen since)."""
@@ -125,9 +136,7 @@ class ParameterTable:
             watched = self._known[id(tensor)] = Watched(weakref.ref(tensor), len(self._records))
             self._records.append(replace(record, id=watched.id))
         self._unwritten[watched.id] = None
-        self.storages.add(
-            tensor, "input" if record.is_leaf_tensor and not isinstance(tensor, nn.Parameter) else "parameter"
-        )
+        self.storages.add(tensor, "parameter" if root else _class_of(tensor))
         self._set_hook(watched, tensor)
         return watched
 
@@ -144,6 +153,10 @@ class ParameterTable:
         watched.hook = leaf.register_post_accumulate_grad_hook(accumulated)
         # Before the program's own: an optimizer that runs inside its hook frees `.grad`.
         leaf._post_accumulate_grad_hooks.move_to_end(watched.hook.id, last=False)
+
+
+def _class_of(leaf: torch.Tensor) -> str:
+    return "parameter" if isinstance(leaf, nn.Parameter) else "input"
 
 
 def has_other_hooks(leaf: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradwatch.capture.backward import BackwardCall, BackwardCalls
+from gradwatch.capture.deep_graphs import sweep
 from gradwatch.capture.graph_capture import GraphCapture, Lines, hook_nodes
 from gradwatch.capture.held import PackFold
 from gradwatch.capture.line_clock import LineClock
@@ -74,7 +75,7 @@ class Recording:
         self.module_hooks = ModuleHooks(self.modules, self._probes["module"], self.cost, self._module_call_site)
         self.module_hooks.storages = self.parameters.storages
         self.optimizer_hooks = OptimizerHooks(self._before_optimizer, self._after_optimizer)
-        self.updates = Updates(self._new_rows)
+        self.updates = Updates(self._new_rows, self.steps.will_claim)
         self.pack_hooks: PackHooks | None = None
         self._free_rows: list[StatisticRows] = []
         self._marks: dict[int, int] = {}
@@ -106,7 +107,10 @@ class Recording:
         """Put the hooks in. `roots` None: whatever trains is found when it is first used."""
         self.writer = writer
         self.records = StepRecords(
-            writer, Tables(self.modules, self.parameters, self.sites), self.cost, self._give_back
+            writer,
+            Tables(self.modules, self.parameters, self.sites),
+            (self.cost, self._probes["step"]),
+            self._give_back,
         )
         lines = Lines(self.module_hooks.intervals, self.clock)
         self.graph = GraphCapture(lines, self.parameters, self.sites, self._write_now)
@@ -137,6 +141,7 @@ class Recording:
             self._probes["step"].failed()
         self.records.finish()
         self.records.write_tables()
+        sweep()
 
     def abandon(self) -> None:
         """Take the hooks out of a forked child."""
@@ -173,6 +178,7 @@ class Recording:
     def _begin(self, outputs: Sequence[Any], options: dict[str, Any]) -> BackwardCall | None:
         start = perf_counter_ns()
         try:
+            sweep()
             call = self._new_call(options)
             if call.call == "backward" and call.is_outermost:
                 call.loss = _value_of(outputs)
@@ -258,7 +264,7 @@ class Recording:
     def _note_gradient(self, call: BackwardCall, watched: Watched, gradient: torch.Tensor, row: int) -> None:
         call.parameter_rows.append((watched.id, row))
         if row >= 0:
-            self.updates.read_gradients[watched.id] = (id(gradient), gradient._version, call.rows, row)
+            self.updates.read_gradients[watched.id] = (id(gradient), gradient._version, call, row)
         elif watched.id not in self._told:
             self._told.add(watched.id)
             text = f"gradient: {call.rows.why_not}"
@@ -310,6 +316,7 @@ class Recording:
         self.cost.since(start)
 
     def _step_ended(self, step: OpenStep, source: StepSource, end_ns: int) -> None:
+        sweep()
         self.records.add(step, source, end_ns)
         self.updates.read_gradients.clear()
         if not self.calls.active:

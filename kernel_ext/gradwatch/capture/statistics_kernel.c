@@ -31,10 +31,13 @@
 #endif
 #endif
 
-#if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
-#define HAS_X86_VERSIONS 1
+/* Which bodies are compiled beside the plain one; defined from outside to test the others. */
+#ifndef X86_VERSIONS
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#define X86_VERSIONS 2 /* AVX2 and AVX-512 */
 #else
-#define HAS_X86_VERSIONS 0
+#define X86_VERSIONS 0
+#endif
 #endif
 
 enum {
@@ -453,11 +456,13 @@ INLINE void add_all(const char *data, int64_t n, int type, struct state *s) {
 }
 
 /* One compiled body an instruction set, chosen at run time: no ifunc, so musl and macOS work too. */
-#if HAS_X86_VERSIONS
+#if X86_VERSIONS >= 2
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) static void
 add_all_avx512(const char *data, int64_t n, int type, struct state *s) {
     add_all(data, n, type, s);
 }
+#endif
+#if X86_VERSIONS >= 1
 __attribute__((target("avx2"))) static void add_all_avx2(const char *data, int64_t n, int type, struct state *s) {
     add_all(data, n, type, s);
 }
@@ -465,10 +470,14 @@ __attribute__((target("avx2"))) static void add_all_avx2(const char *data, int64
 static void add_all_plain(const char *data, int64_t n, int type, struct state *s) { add_all(data, n, type, s); }
 
 static void (*choose(void))(const char *, int64_t, int, struct state *) {
-#if HAS_X86_VERSIONS
+#if X86_VERSIONS >= 1
     __builtin_cpu_init();
+#endif
+#if X86_VERSIONS >= 2
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
         return add_all_avx512;
+#endif
+#if X86_VERSIONS >= 1
     if (__builtin_cpu_supports("avx2")) return add_all_avx2;
 #endif
     return add_all_plain;

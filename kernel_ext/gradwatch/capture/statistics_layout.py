@@ -74,7 +74,7 @@ def resolve(tensor: object) -> Resolved:
     try:
         with torch._C.DisableTorchFunction():
             return _resolve_type(tensor)
-    except (RuntimeError, NotImplementedError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 - a subclass is asked what it is made of, and that is foreign code
         return Resolved(unobserved=f"{type(tensor).__name__} could not be read: {error}")
 
 
@@ -87,9 +87,9 @@ def _resolve_type(tensor: Tensor) -> Resolved:
         return _resolve_wrapper(tensor)
     if is_functionaltensor(tensor):
         return Resolved(unobserved="functionalised, without values of its own")
-    if tensor.dtype in FLOATS and tensor.layout == torch.strided and not tensor.is_nested and _why_not(tensor) is None:
-        if not tensor._is_zerotensor():  # the common case, without an operation
-            return _resolve_strided(tensor)
+    is_common = tensor.dtype in FLOATS and tensor.layout == torch.strided and not tensor.is_nested
+    if is_common and not tensor._is_zerotensor() and _why_not(tensor) is None:
+        return _resolve_strided(tensor)  # without an operation
     with unseen():
         return _resolve_layout(tensor.detach())
 

@@ -33,6 +33,7 @@ def _statistics(  # noqa: PLR0913, PLR0915, PLR0917, ANN202 - a kernel: pointers
     place,  # noqa: ANN001
     smallest,  # noqa: ANN001
     GROUP: tl.constexpr,  # noqa: N803 - Triton's way to spell constants
+    IS_BFLOAT16: tl.constexpr,  # noqa: N803
     IS_WIDE: tl.constexpr,  # noqa: N803
     WITH_HISTOGRAM: tl.constexpr,  # noqa: N803
     SIZE: tl.constexpr,  # noqa: N803
@@ -58,7 +59,9 @@ def _statistics(  # noqa: PLR0913, PLR0915, PLR0917, ANN202 - a kernel: pointers
     for tile in range(REPEATS):
         at = start + tile * SIZE + lanes
         inside = at < groups.to(tl.int64) * GROUP  # a multiple that the compiler knows: it loads vectors
-        x = tl.load(values + at, mask=inside, other=0.0).to(kind)
+        stored = tl.load(values + at, mask=inside, other=0)
+        # A bfloat16 is the upper half of a float32: no conversion that may flush denormals.
+        x = (stored.to(tl.int32) << 16).to(tl.float32, bitcast=True) if IS_BFLOAT16 else stored.to(kind)
         a = tl.abs(x)
         if IS_WIDE:
             bits = x.to(tl.int64, bitcast=True) & 0x7FFFFFFFFFFFFFFF
@@ -146,13 +149,14 @@ def launch(values: Tensor, slot: tuple[Tensor, Tensor], place: int, tiniest: flo
     `slot` is the table of slots, as int64 and as float64; `tiniest` the smallest normal number of the type
     that `values` had before they were widened.
     """
-    wide = values.dtype == torch.float64
+    wide, half = values.dtype == torch.float64, values.dtype == torch.bfloat16
+    values = values.view(torch.int16) if half else values
     smallest: int = struct.unpack("<q", struct.pack("<d", tiniest))[0] if wide else _float32_bits(tiniest)
     whole = values.numel() // GROUP * GROUP
     for start, end, group in ((0, whole, GROUP), (whole, values.numel(), 1)):
         if start < end:
             grid = (triton.cdiv(end - start, BLOCK * TILES),)
-            constants = (group, wide, histogram, BLOCK, TILES)
+            constants = (group, half, wide, histogram, BLOCK, TILES)
             counts = ((end - start) // group, *slot, place, smallest)
             _statistics[grid](values[start:end], *counts, *constants, num_warps=WARPS, enable_fp_fusion=True)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gradwatch.capture.backward import BackwardCall
     from gradwatch.capture.modules import ModuleTable
     from gradwatch.capture.parameters import ParameterTable
-    from gradwatch.capture.probes import Cost
+    from gradwatch.capture.probes import Cost, Probe
     from gradwatch.capture.sites import SiteTable
     from gradwatch.capture.statistics import StatisticRows
     from gradwatch.capture.steps import OpenStep
@@ -77,11 +77,15 @@ class StepRecords:
     """Writes ended steps in order, each as soon as its statistics have arrived."""
 
     def __init__(
-        self, writer: SessionWriter, tables: Tables, cost: Cost, release: Callable[[StatisticRows], None]
+        self,
+        writer: SessionWriter,
+        tables: Tables,
+        clock: tuple[Cost, Probe],
+        release: Callable[[StatisticRows], None],
     ) -> None:
         self._writer = writer
         self._tables = tables
-        self._cost = cost
+        self._cost, self._probe = clock
         self._cost_before = 0
         self._release = release
         self._waiting: deque[EndedStep] = deque()
@@ -113,16 +117,22 @@ class StepRecords:
         self.write_tables()
         step = ended.step
         for call in step.calls:
-            for record in _call_records(step.number, call):
-                self._writer.write(record, time_ns=ended.end_ns, step=step.number)
-        for measured in step.optimizers:
-            self._writer.write(measured.record(step.number), time_ns=ended.end_ns, step=step.number)
-            self._release(measured.own_rows)
-        for call in step.calls:
-            self._release(call.rows)
+            self._write_each(_call_records(step.number, call), ended)
+        self._write_each((measured.record(step.number) for measured in step.optimizers), ended)
+        for rows in [*(call.rows for call in step.calls), *(measured.own_rows for measured in step.optimizers)]:
+            self._release(rows)
         self._writer.write(_step_record(ended), time_ns=ended.end_ns, step=step.number)
         self._writer.end_step()
         self.written += 1
+
+
+    def _write_each(self, records: Iterator[Record], ended: EndedStep) -> None:
+        # What fails here costs the records that were still to come of this call, not the step.
+        try:
+            for record in records:
+                self._writer.write(record, time_ns=ended.end_ns, step=ended.step.number)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            self._probe.failed()
 
 
 def _step_record(ended: EndedStep) -> Step:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gradwatch.capture.backward import BackwardCall
     from gradwatch.capture.parameters import ParameterTable
     from gradwatch.capture.statistics import StatisticRows
 
@@ -154,12 +155,15 @@ class DeviceSamples:
 class Updates:
     """Measures around optimizer.step(): `before`, then `after` gives what to write."""
 
-    def __init__(self, new_rows: Callable[[], StatisticRows]) -> None:
+    def __init__(
+        self, new_rows: Callable[[], StatisticRows], will_claim: Callable[[int, BackwardCall], bool]
+    ) -> None:
         self._new_rows = new_rows
+        self._will_claim = will_claim
         self._open: weakref.WeakKeyDictionary[torch.optim.Optimizer, MeasuredStep] = weakref.WeakKeyDictionary()
         self._buffer = np.empty(0, np.uint8)
-        self.read_gradients: dict[int, tuple[int, int, StatisticRows, int]] = {}
-        """By parameter: id and version of a gradient already read in this step, and its row."""
+        self.read_gradients: dict[int, tuple[int, int, BackwardCall, int]] = {}
+        """By parameter: id and version of a gradient that a backward call read, the call, and its row."""
 
     def before(self, optimizer: torch.optim.Optimizer, number: int, parameters: ParameterTable) -> None:
         """Read the gradients that the optimizer is about to use, and sample the parameters."""
@@ -170,7 +174,7 @@ class Updates:
             optimizer=number,
             optimizer_class=type(optimizer).__name__,
             subjects=[id_ for id_, _ in used],
-            gradients=[self._gradient_row(rows, id_, leaf.grad) for id_, leaf in used],
+            gradients=[self._gradient_row(rows, id_, leaf.grad, number) for id_, leaf in used],
             own_rows=rows,
             comparisons=self._sample([leaf for _, leaf in used]),
         )
@@ -184,10 +188,14 @@ class Updates:
                     each.compare()
         return measured
 
-    def _gradient_row(self, rows: StatisticRows, number: int, gradient: Any) -> tuple[StatisticRows, int]:
-        known = self.read_gradients.get(number)
-        if known is not None and known[0] == id(gradient) and known[1] == gradient._version:  # the version counter
-            return known[2], known[3]
+    def _gradient_row(
+        self, rows: StatisticRows, leaf: int, gradient: Any, optimizer: int
+    ) -> tuple[StatisticRows, int]:
+        known = self.read_gradients.get(leaf)
+        if known is not None:
+            identity, version, call, row = known
+            if identity == id(gradient) and version == gradient._version and self._will_claim(optimizer, call):
+                return call.rows, row
         return rows, rows.add(gradient)
 
     def _sample(self, leaves: Sequence[torch.Tensor]) -> list[CpuSamples | DeviceSamples]:
@@ -223,11 +231,21 @@ def _local_data(leaf: torch.Tensor) -> torch.Tensor | None:
     local = getattr(leaf, "_local_tensor", leaf)
     if type(local) not in (torch.Tensor, torch.nn.Parameter) or local.layout is not torch.strided or local.is_meta:
         return None
+    if not local.untyped_storage().nbytes():
+        return None
     return local.detach() if local.is_floating_point() or local.is_complex() else None
 
 
 def _fits_kernel(tensor: torch.Tensor) -> bool:
-    return tensor.is_cpu and tensor.is_floating_point() and tensor.dtype in CODES and tensor.is_contiguous()
+    # A view of a freed storage (FSDP) keeps its offset as an address.
+    has_memory = bool(tensor.untyped_storage().nbytes())
+    return (
+        has_memory
+        and tensor.is_cpu
+        and tensor.is_floating_point()
+        and tensor.dtype in CODES
+        and tensor.is_contiguous()
+    )
 
 
 def _norm(tensor: Any) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 # A script as users write one; torch's methods are untyped.
 # pyright: basic
-
 import torch
 from sklearn.datasets import load_digits
 from torch import nn

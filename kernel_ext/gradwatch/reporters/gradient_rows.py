@@ -177,9 +177,20 @@ def _updates(session: Session, step: int) -> dict[int, tuple[float, float]]:
 
 
 def _rows(at_step: GradientRows) -> list[tuple[int, GradientRow]]:
+    names = _node_names(at_step) if at_step.kind == "node" else at_step.names
     return [
         (subject, _row(name, at_step.kind, at_step.row(position)))
-        for position, (subject, name) in enumerate(zip(at_step.subjects.tolist(), at_step.names, strict=True))
+        for position, (subject, name) in enumerate(zip(at_step.subjects.tolist(), names, strict=True))
+    ]
+
+
+def _node_names(at_step: GradientRows) -> list[str]:
+    """Tell nodes of one name apart by their index in the graph: `MulBackward0 #2`, `MulBackward0 #2 of call 1`."""
+    calls = at_step.backward.tolist()
+    several = len(set(calls)) > 1
+    return [
+        f"{name} #{node}{f' of call {call}' if several else ''}"
+        for name, node, call in zip(at_step.names, at_step.subjects.tolist(), calls, strict=True)
     ]
 
 

@@ -37,7 +37,7 @@ def write(lay_out: Callable[[int], RenderableType], stream: TextIO) -> None:
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     if console.is_terminal and encodes:
         width = max(console.width, NARROWEST)
-        console.print(lay_out(width), width=width)
+        console.print(lay_out(width), width=width, crop=False)
     else:
         text = plain_text(lay_out(PLAIN_WIDTH))
         stream.write(text if encodes else glyphs.to_ascii(text))
@@ -46,7 +46,9 @@ def write(lay_out: Callable[[int], RenderableType], stream: TextIO) -> None:
 def plain_text(report: RenderableType, width: int = PLAIN_WIDTH) -> str:
     """Lay a report out without colour."""
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None, highlight=False, markup=False, emoji=False).print(report)
+    Console(file=out, width=width, color_system=None, highlight=False, markup=False, emoji=False).print(
+        report, crop=False
+    )
     return _without_trailing_spaces(out.getvalue())
 
 
@@ -54,11 +56,12 @@ def _without_trailing_spaces(text: str) -> str:
     return "".join(line.rstrip() + "\n" for line in text.splitlines())
 
 
-def heading(title: str, remark: str = "") -> Text:
-    return Text.assemble((title, "bold"), "  " if remark else "", (remark, "dim"))
+def heading(title: str, remark: str | Text = "") -> Text:
+    said = Text(remark, "dim") if isinstance(remark, str) else remark
+    return Text.assemble((title, "bold"), "  " if said else "", said)
 
 
-def section(title: str, remark: str, *body: RenderableType) -> Group:
+def section(title: str, remark: str | Text, *body: RenderableType) -> Group:
     return Group(heading(title, remark), *(Padding(part, (0, 0, 0, 2), expand=False) for part in body))
 
 
@@ -76,6 +79,13 @@ def gradient_cell(value: float | None, *, signed: bool = False) -> Text:
     mantissa, mark, exponent = written.partition("e")
     room = " " if signed and not written.startswith(numbers.MINUS) else ""
     return Text.assemble(room + mantissa, (mark + exponent, "dim"))
+
+
+def curve_cell(values: Sequence[float | None], width: int, style: str, *, logarithmic: bool) -> Text:
+    """Draw a sparkline in `style`; what is not finite is red in it."""
+    nonfinite = (glyphs.GLYPHS["NaN"], glyphs.GLYPHS["Inf"])
+    drawn = glyphs.sparkline(values, width, logarithmic=logarithmic)
+    return Text.assemble(*((mark, TROUBLE["NaN"] if mark in nonfinite else style) for mark in drawn))
 
 
 def bar_cell(fraction: float, width: int) -> Text:

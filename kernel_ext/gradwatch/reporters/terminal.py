@@ -6,6 +6,7 @@ Sentence first, then picture, then numbers; colour only for trouble.
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
 from collections import Counter
 from pathlib import PurePath
@@ -58,7 +59,7 @@ def show(report: ShowReport, width: int) -> RenderableType:
         _held(report["held"], width) if report["held"] else None,
         _graph(report["graph"]) if report["graph"] else None,
         _notices(report["notices"]) if report["notices"] else None,
-        Text("No step was over when the recording ended.", "yellow") if step is None else _next(report),
+        Text("No step was over when the recording ended.", "yellow") if step is None else _next(report, width),
     ]
     blank = Text("")
     return Group(*itertools.chain.from_iterable((part, blank) for part in parts if part))
@@ -77,7 +78,7 @@ def gradients(report: GradientsReport, width: int) -> RenderableType:
 def held(report: HeldReport, width: int, top: int = 0) -> RenderableType:
     """Lay out `gradwatch held`; `top` 0 is every row."""
     summary = report["held"]
-    bars = [held_bars(split, width - 2, top) for split in summary["by"]]
+    bars: list[RenderableType] = [held_bars(split, width - 2, top, ": --top 0 shows them") for split in summary["by"]]
     if _lacks_lines(report):
         bars.append(Text("Lines of operations need Python 3.12 or later, or --detail nodes.", "dim"))
     return page.section(f"Held for backward at step {summary['step']}", held_sentence(summary), *bars)
@@ -131,8 +132,9 @@ def _add_curve(
 ) -> None:
     values = [value for value in series["values"] if value is not None]
     if values:
-        drawn = glyphs.sparkline(series["values"], CURVE_WIDTH, logarithmic=logarithmic)
-        made.add_row(Text(name, "dim"), write(values[0]), Text(drawn, page.ACCENT), write(values[-1]))
+        drawn = page.curve_cell(series["values"], CURVE_WIDTH, page.ACCENT, logarithmic=logarithmic)
+        last = Text(write(values[-1]), "" if math.isfinite(values[-1]) else page.TROUBLE["NaN"])
+        made.add_row(Text(name, "dim"), write(values[0]), drawn, last)
 
 
 def _gradients(report: ShowReport, width: int) -> RenderableType:
@@ -154,12 +156,17 @@ def _group_row(group: Sequence[GradientRow]) -> tuple[str, GradientRow]:
     return name, merged(name, group)
 
 
-def _states(rows: Sequence[GradientRow]) -> str:
+def _states(rows: Sequence[GradientRow]) -> Text:
     """`all 10 finite`, or the trouble first: `2 NaN, 1 None, 7 finite`."""
     found = Counter(row["state"] for row in rows)
     if found["finite"] == len(rows):
-        return f"all {numbers.count(len(rows))} finite"
-    return ", ".join(f"{numbers.count(found[state])} {state}" for state in reversed(STATES) if found[state])
+        return Text(f"all {numbers.count(len(rows))} finite", "dim")
+    said = [
+        Text(f"{numbers.count(found[state])} {state}", page.TROUBLE.get(state, "dim"))
+        for state in reversed(STATES)
+        if found[state]
+    ]
+    return Text(", ", "dim").join(said)
 
 
 def _held(summary: HeldSummary, width: int) -> RenderableType:
@@ -202,18 +209,20 @@ def _notices(notices: Sequence[NoticeRow]) -> RenderableType:
     return page.section("To know", "", *lines)
 
 
-def _next(report: ShowReport) -> RenderableType:
+def _next(report: ShowReport, width: int) -> RenderableType:
     head = report["session"]
     commands = [(_command(head, "gradients --sort norm"), "every parameter")]
     if report["held"] and report["held"]["by"]:
         commands.append((_command(head, "held --by op"), "or by line, module, node, dtype, class"))
     if report["graph"]:
         commands.append((_command(head, "graph"), "modules, operations, source lines"))
-    made = page.table(("", "left"), ("", "left"))
-    made.show_header = False
-    for command, what in commands:
-        made.add_row(command, Text(what, "dim"))
-    return page.section("Next", "", made)
+    longest = max(len(command) for command, _ in commands)
+    lines = [Text.assemble("  ", command.ljust(longest + 2), (what, "dim")) for command, what in commands]
+    for line, (command, _) in zip(lines, commands, strict=True):
+        if line.cell_len > width:
+            line.truncate(len(command) + 2)
+        line.no_wrap, line.overflow = True, "ignore"  # a command is there to be copied: it stays whole
+    return Group(page.heading("Next"), *lines)
 
 
 def _command(head: SessionHead, words: str) -> str:

@@ -81,10 +81,7 @@ def _shape(row: GradientRow) -> Text:
 
 
 def _curve(row: GradientRow) -> Text:
-    drawn = glyphs.sparkline(row["norms"], CURVE_WIDTH, logarithmic=True)
-    return Text.assemble(
-        *((mark, "red" if mark in (glyphs.GLYPHS["NaN"], glyphs.GLYPHS["Inf"]) else "") for mark in drawn)
-    )
+    return page.curve_cell(row["norms"], CURVE_WIDTH, "dim", logarithmic=True)
 
 
 def _zero(row: GradientRow) -> Text:

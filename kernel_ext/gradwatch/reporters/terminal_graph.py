@@ -61,7 +61,8 @@ def graph_sentence(summary: GraphSummary) -> str:
     """`31 nodes, 36 edges, 1.20 MiB saved · variant 1 of 2`."""
     size = f"{numbers.counted(summary['node_count'], 'node')}, {numbers.counted(summary['edge_count'], 'edge')}"
     variants = f" · structure {summary['variant'] + 1} of {summary['variants']}" if summary["variants"] > 1 else ""
-    return f"{size}, {numbers.size(summary['saved_bytes'])} saved{variants}"
+    saved = f", {numbers.size(summary['saved_bytes'])} saved" if summary["saved_bytes"] else ""
+    return size + saved + variants
 
 
 def graph_tree(report: GraphReport, width: int, options: TreeOptions) -> RenderableType:
@@ -146,7 +147,7 @@ def _add_line(made: Table, line: _Line, places: page.Places, remark: str) -> Non
     fold, node, indent = line.fold, line.node, "  " * line.indent
     saved = numbers.size(fold.saved_bytes) if fold.saved_bytes else "·"
     if node is None:
-        made.add_row(Text(indent + line.name, "bold"), numbers.count(fold.node_count), saved, "", Text(remark, "dim"))
+        made.add_row(Text(indent + line.name), numbers.count(fold.node_count), saved, "", Text(remark, "dim"))
         return
-    label = Text.assemble(indent, line.name, (f" {node['label']}" if node["label"] else "", "yellow"))
+    label = Text.assemble(indent, (line.name, "dim"), (f" {node['label']}" if node["label"] else "", "yellow"))
     made.add_row(label, "", saved, Text(places.name(node["place"]), page.ACCENT), Text(remark, "dim"))

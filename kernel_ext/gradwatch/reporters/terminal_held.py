@@ -30,12 +30,15 @@ def held_sentence(summary: HeldSummary) -> str:
     return f"{numbers.size(summary['total_bytes'])} when {call} began{higher}{unobserved}"
 
 
-def held_bars(split: HeldRows, width: int, top: int = 0) -> RenderableType:
-    """Lay out one split, largest first; after `top` rows (0: all of them) the rest is one line."""
+def held_bars(split: HeldRows, width: int, top: int = 0, way_out: str = "") -> RenderableType:
+    """Lay out one split, largest first; after `top` rows (0: all of them) the rest is one line.
+
+    `way_out` says there how to see it.
+    """
     rows = split["rows"]
     shown = rows[:top] if top else rows
     if not shown:
-        return Text("nothing is held", "dim")
+        return Text("nothing", "dim")
     has_text = any(row["place"] and row["place"]["text"] for row in shown)
     labels = _labels(shown)
     room = width - BAR_WIDTH - _FIGURES_WIDTH
@@ -48,7 +51,11 @@ def held_bars(split: HeldRows, width: int, top: int = 0) -> RenderableType:
         figures = (numbers.size(row["bytes"]), Text(numbers.percent(row["fraction"]), "dim"))
         name = Text(page.shortened(label, label_width), page.ACCENT if row["place"] else "")
         made.add_row(name, *([text] if has_text else []), bar, *figures)
-    return Group(made, *_rest(rows[len(shown) :], split["key"]))
+    rest = rows[len(shown) :]
+    left_out = (
+        f"and {numbers.count(len(rest))} more by {split['key']}, {numbers.size(sum(row['bytes'] for row in rest))}"
+    )
+    return Group(made, Text(left_out + way_out, "dim")) if rest else made
 
 
 def classes_line(summary: HeldSummary) -> Text:
@@ -63,10 +70,3 @@ def classes_line(summary: HeldSummary) -> Text:
 def _labels(rows: list[HeldRow]) -> list[str]:
     places = page.Places([row["place"] for row in rows])
     return [places.name(row["place"]) or row["label"] or "(none)" for row in rows]
-
-
-def _rest(rows: list[HeldRow], key: str) -> list[Text]:
-    if not rows:
-        return []
-    size = numbers.size(sum(row["bytes"] for row in rows))
-    return [Text(f"and {numbers.count(len(rows))} more by {key}, {size}: --top 0 shows all", "dim")]

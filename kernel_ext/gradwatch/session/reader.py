@@ -6,6 +6,7 @@ A damaged chunk costs that chunk and is listed in `gaps`; a torn tail is left ou
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -225,13 +226,11 @@ class SessionReader:
         summary = read_summary(self._source, size)
         if summary is not None:
             scan, data = summary
-            try:
+            with suppress(UnreadableError):
                 head = file_head(self.versions, data)
                 self._settle(scan, head.channels)
                 self.complete = True
                 return scan, head
-            except UnreadableError:
-                pass
         scan = Scan(self.versions.end, self.versions.end, ChunkIndex(), [], [])
         hop(self._source, scan)
         self._settle(scan, {})

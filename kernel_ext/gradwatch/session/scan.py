@@ -55,9 +55,9 @@ class FileBytes:
 class Scan:
     """How far a file has been hopped through.
 
-    `position` is the end of the last whole record, `last_record` its start. Chunks whose channel only their content tells (cut
-    before their message index) stand in `unplaced`. `lost` holds (offset, end, reason) of bytes that are
-    no records. `ended` says that the data section's end was met.
+    `position` is the end of the last whole record, `last_record` its start. Chunks whose channel only their
+    content tells (cut before their message index) stand in `unplaced`. `lost` holds (offset, end, reason) of
+    bytes that are no records. `ended` says that the data section's end was met.
     """
 
     position: int
