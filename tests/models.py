@@ -1,10 +1,14 @@
-"""Five small training programs that tests and the bench share. Each starts from the same seed every time."""
+"""Five small training programs that tests and the bench share, each from the same seed, and ways to run them."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import warnings
 from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -172,3 +176,12 @@ def fingerprints(program: Program, steps: int = 6) -> list[str]:
 
 def _bytes(tensor: Tensor | None) -> bytes:
     return b"none" if tensor is None else tensor.detach().contiguous().numpy().tobytes()
+
+
+def run_alone(script: str, expected_code: int = 0) -> str:
+    """Run a script in a process of its own, which may die, and return what it printed."""
+    directory = str(Path(__file__).parent)
+    script = f"import sys; sys.path.insert(0, {directory!r})\n{textwrap.dedent(script)}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == expected_code, done.stderr
+    return done.stdout

@@ -129,12 +129,11 @@ WITHOUT_TORCH: dict[str, str] = {
     "forked workers": """
         import multiprocessing, os
         def work(x): return x + 1
-        if __name__ == "__main__":
-            with multiprocessing.get_context("fork").Pool(2) as pool:
-                print(pool.map(work, [1, 2]))
-            if os.fork() == 0:
-                raise SystemExit(0)
-            print(os.wait()[1])
+        if os.fork() == 0:
+            raise SystemExit(0)
+        print(os.wait()[1])
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            print(pool.map(work, [1, 2]))
         """,
     "a child Python": """
         import os, subprocess, sys

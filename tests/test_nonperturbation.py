@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
 import sys
 import tracemalloc
 import weakref
@@ -17,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import gradwatch
 from gradwatch.records import Detail
-from models import PROGRAMS, fingerprints, mlp
+from models import PROGRAMS, fingerprints, mlp, run_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,14 +49,14 @@ def test_recording_without_a_model_changes_nothing_either(detail: Detail, tmp_pa
 
 
 def test_a_process_that_never_loads_gradwatch_computes_the_same() -> None:
-    script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import torch, models\n"
-        f"torch.set_num_threads({torch.get_num_threads()})\n"
-        "for make in models.PROGRAMS.values(): print(*models.fingerprints(make()))\n"
-        "assert not any(name.startswith('gradwatch') for name in sys.modules)"
-    )
-    alone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert [line.split() for line in alone.stdout.splitlines()] == [unrecorded(name) for name in PROGRAMS]
+    alone = run_alone(f"""
+        import torch, models
+        torch.set_num_threads({torch.get_num_threads()})
+        for make in models.PROGRAMS.values():
+            print(*models.fingerprints(make()))
+        assert not any(name.startswith("gradwatch") for name in sys.modules)
+    """)
+    assert [line.split() for line in alone.splitlines()] == [unrecorded(name) for name in PROGRAMS]
 
 
 @pytest.mark.parametrize("detail", DETAILS)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +10,7 @@ import torch
 from torch import nn
 
 import gradwatch
-from models import gpt, mlp
+from models import gpt, mlp, run_alone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,13 +123,6 @@ def test_a_chain_of_100000_nodes_is_recorded_whole(tmp_path: Path) -> None:
         graph = session.graph(0)
         assert (len(graph.nodes), len(graph.edges)) == (100_001, 100_000)
         assert session.gradient("x").mean.tolist() == [1.0]
-
-
-def run_alone(script: str) -> str:
-    """Run a program in a process of its own, which may die, and return what it printed."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_the_same_structure_is_stored_once(record: Record) -> None:

@@ -303,9 +303,10 @@ def test_many_parameters_are_put_together_by_module_to_fit_a_screen(tmp_path: Pa
 
 def test_more_names_than_rows_are_said_to_be_left_out(tmp_path: Path) -> None:
     names: list[Record] = [Parameters([parameter(index, f"w{index}", [1]) for index in range(50)])]
-    flush = [*names, backward(0), gradients(0, {index: [1.0] for index in range(50)}), step(0)]
-    with opened(tmp_path, [flush]) as session:
+    tensors: dict[int, Sequence[float]] = {index: [math.nan if index == 47 else 1.0] for index in range(50)}
+    with opened(tmp_path, [[*names, backward(0), gradients(0, tensors), step(0)]]) as session:
         text = shown(session)
+    assert "◆  w47" in text, "what is in trouble is never left out first"
     assert "50 parameters in 50 rows, 10 of them not shown" in text
 
 

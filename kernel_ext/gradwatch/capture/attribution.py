@@ -46,6 +46,11 @@ class Intervals:
         """From here on the top of the stack is innermost."""
         self._note(self.stack[-1] if self.stack else NOWHERE)
 
+    def correct_top(self) -> None:
+        """The top of the stack has been innermost since the last note: what was noted there was abandoned."""
+        if self.places:
+            self.places[-1] = self.stack[-1] if self.stack else NOWHERE
+
     def _note(self, place: Place) -> None:
         number = sequence_number()
         numbers = self.numbers

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gradwatch.capture.graph import Walk
     from gradwatch.capture.held import PackCurve
     from gradwatch.capture.ledger import SavedRows
-    from gradwatch.capture.parameters import Watched
+    from gradwatch.capture.parameters import GradientState
     from gradwatch.capture.statistics import StatisticRows
     from gradwatch.records import Call
 
@@ -50,7 +50,11 @@ class BackwardCall:
     saved: SavedRows | None = None
     class_bytes: list[int] = field(default_factory=list[int])
     held_bytes: int = -1
-    fired: list[Watched] = field(default_factory=list["Watched"])
+    ended: bool = False
+    stepped_inside: bool = False
+    leaves: set[int] = field(default_factory=set[int])
+    gradient_states: list[GradientState] = field(default_factory=list["GradientState"])
+    read_early: set[int] = field(default_factory=set[int])
     parameter_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     module_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     node_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])

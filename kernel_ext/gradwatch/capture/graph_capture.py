@@ -108,6 +108,7 @@ class GraphCapture:
             return
         walked = walk(roots_of(outputs))
         leaves = self._leaf_ids(walked)
+        call.leaves = {number for number in leaves if number >= 0}
         rows = read_saved(walked.nodes)
         self._add_hidden(walked, rows)
         attribution = self.lines.attribute(walked, call.thread)

@@ -16,7 +16,6 @@ from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from gradwatch.capture.environment import run_record
 from gradwatch.capture.graph import Attribution, graph_record, name_labels, roots_of, walk
@@ -32,13 +31,26 @@ from gradwatch.capture.names import readable_locals
 from gradwatch.capture.recorder import running
 from gradwatch.capture.sites import source_text
 from gradwatch.errors import UsageError
-from gradwatch.records import TENSOR_CLASSES, Backward, Finish, Modules, Notice, Parameters, Run, Site, Sites, SourceFile, Step
+from gradwatch.records import (
+    TENSOR_CLASSES,
+    Backward,
+    Finish,
+    Modules,
+    Notice,
+    Parameters,
+    Run,
+    Site,
+    Sites,
+    SourceFile,
+    Step,
+)
 from gradwatch.session.reader import Gap, SessionReader
 from gradwatch.session.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import torch
     from torch.autograd.graph import Node
 
     from gradwatch.capture.graph import Walk
@@ -100,14 +112,18 @@ def _roots(value: object, label: str) -> list[torch.Tensor]:
     if why_not is not None:
         raise UsageError(f"The graph of {label} cannot be read: it is {why_not}.")
     if not tensors:
-        raise UsageError(f"{label} is a {type(value).__name__}, not a tensor. Name the loss, or an output of the model.")
+        raise UsageError(
+            f"{label} is a {type(value).__name__}, not a tensor. Name the loss, or an output of the model."
+        )
     if not roots:
         raise UsageError(
             f"There is no graph behind {label}: it does not require grad. It was detached, computed under "
             "no_grad(), or from nothing that requires grad."
         )
     if all(tensor.grad_fn is None for tensor in roots):
-        raise UsageError(f"{label} is a leaf: the graph begins at it. Name what was computed from it, such as the loss.")
+        raise UsageError(
+            f"{label} is a leaf: the graph begins at it. Name what was computed from it, such as the loss."
+        )
     return roots
 
 
@@ -196,14 +212,16 @@ def _places(attribution: Attribution, recording: Recording | None) -> _Places:
     for column in (attribution.sites, attribution.project_sites):
         for key in np.unique(column[column >= 0]).tolist():
             place = recording.sites._place(key)
-            known = sites.setdefault(
-                place,
-                Site(len(sites), place.file, place.line, place.function, place.column, place.end_line, place.end_column),
-            )
-            column[column == key] = -2 - known.id
+            number = sites.setdefault(place, _site(len(sites), place)).id
+            column[column == key] = -2 - number  # below what is still a key
         column[column < -1] = -2 - column[column < -1]
     texts = {file: source_text(file) for file in dict.fromkeys(site.file for site in sites.values())}
     return _Places(list(sites.values()), [_source(file, text) for file, text in texts.items() if text is not None])
+
+
+def _site(number: int, place: Any) -> Site:
+    span = (place.column, place.end_line, place.end_column)
+    return Site(number, place.file, place.line, place.function, *span)
 
 
 def _source(file: str, text: str) -> SourceFile:

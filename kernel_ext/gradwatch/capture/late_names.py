@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from gradwatch.capture.graph import Walk
     from gradwatch.capture.recording import Recording
 
+VIEWS = frozenset(
+    f"{name}Backward0"
+    for name in (
+        *("T", "Transpose", "Permute", "View", "UnsafeView", "ReshapeAlias", "Expand"),
+        *("Unsqueeze", "Squeeze", "Slice", "Select", "ToCopy", "Clone", "Detach"),
+    )
+)
+"""Nodes through which a parameter is still that parameter."""
+
 
 @dataclass
 class LateNames:
@@ -118,17 +127,16 @@ def modules_by_parameter(walked: Walk, leaves: Sequence[int], names: LateNames) 
     Module ids, int64, shape (nodes,); -1 where none or several modules' parameters are used.
     """
     owners = np.full(len(walked.nodes), -1, np.int64)
-    only_parameters = np.zeros(len(walked.nodes), dtype=bool)
+    is_view = np.zeros(len(walked.nodes), dtype=bool)
     starts = np.searchsorted(np.sort(walked.edge_source), np.arange(len(walked.nodes) + 1)).tolist()
     targets = walked.edge_target[np.argsort(walked.edge_source, kind="stable")]
-    for node in range(len(walked.nodes)):  # forward order: what a node uses comes before it
+    for node, name in enumerate(walked.names):  # forward order: what a node uses comes before it
         inputs = targets[starts[node] : starts[node + 1]]
-        if not len(inputs):
-            owners[node] = names.owner_of(leaves[node])
-            only_parameters[node] = leaves[node] >= 0
-            continue
-        used = set(owners[inputs[only_parameters[inputs]]].tolist())
-        owners[node] = used.pop() if len(used) == 1 else -1
-        only_parameters[node] = bool(only_parameters[inputs].all())
+        if leaves[node] >= 0:
+            owners[node], is_view[node] = names.owner_of(leaves[node]), True
+        elif len(inputs):
+            used = set(owners[inputs[is_view[inputs]]].tolist())
+            owners[node] = used.pop() if len(used) == 1 else -1
+            is_view[node] = name in VIEWS and bool(is_view[inputs].all())
     owners[walked.numbers < 0] = -1  # leaves are no operation of a module
     return owners

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from gradwatch.capture.attribution import ThreadIntervals
+from gradwatch.capture.attribution import Intervals, ThreadIntervals
 from gradwatch.capture.ledger import tensors_within
 from gradwatch.capture.modules import tensors_in
 from gradwatch.capture.names import readable_locals
 from gradwatch.capture.parameters import StorageClasses
-from gradwatch.capture.torch_internals import MODULE_CALL_CODE, is_compiling
+from gradwatch.capture.torch_internals import MODULE_CALL_CODE, function_modes, is_compiling, tracing_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ class OutputGradients:
         self._last = None
 
     def calls_done(self) -> None:
-        """A backward call ended: the next forward counts module calls from 0 again."""
+        """A backward call ended, or a forward was abandoned: the next counts module calls from 0 again."""
         self._calls.clear()
 
     def prune(self) -> None:
@@ -126,21 +126,29 @@ class ModuleHooks:
             self.outputs.remove()
 
     def _enter(self, module: nn.Module, arguments: Any) -> None:
-        if is_compiling() or not self._probe.enabled:
+        if is_compiling() or not self._probe.enabled or tracing_state() is not None:
             return
         start = perf_counter_ns()
         try:
-            self._entered(module, arguments)
+            if function_modes():
+                with torch._C.DisableTorchFunction():
+                    self._entered(module, arguments)
+            else:
+                self._entered(module, arguments)
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             self._probe.failed()
         self._cost.since(start)
 
     def _leave(self, module: nn.Module, _arguments: Any, output: Any) -> None:
-        if is_compiling() or not self._probe.enabled:
+        if is_compiling() or not self._probe.enabled or tracing_state() is not None:
             return
         start = perf_counter_ns()
         try:
-            self._left(module, output)
+            if function_modes():
+                with torch._C.DisableTorchFunction():
+                    self._left(module, output)
+            else:
+                self._left(module, output)
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             self._probe.failed()
         self._cost.since(start)
@@ -151,7 +159,7 @@ class ModuleHooks:
         parent = stack[-1][0] if stack else -1
         number = self._table.id_of(module)
         if parent >= 0 and (parent, number) not in self._nested:
-            self._drop_abandoned(stack)
+            self._drop_abandoned(intervals)
             parent = stack[-1][0] if stack else -1
         if number is None:
             number = self._table.discover(module, parent)
@@ -180,16 +188,17 @@ class ModuleHooks:
         """No module call is running on this thread: what a forward that raised left behind is dropped."""
         intervals = self.intervals.mine()
         if intervals.stack:
-            self._drop_abandoned(intervals.stack, running=_running_calls())
-            intervals.note_top()
+            self._drop_abandoned(intervals, running=_running_calls())
 
-    @staticmethod
-    def _drop_abandoned(stack: list[Any], running: int | None = None) -> None:
+    def _drop_abandoned(self, intervals: Intervals, running: int | None = None) -> None:
         # A forward that raises calls no hook on its way out, and an always_call hook would change what a
         # failing forward runs. Frames tell how many module calls are really running.
         keep = max(0, _running_calls() - 1) if running is None else running
-        if keep < len(stack):
-            del stack[keep:]
+        if keep < len(intervals.stack):
+            del intervals.stack[keep:]
+            intervals.correct_top()
+            if self.outputs is not None:
+                self.outputs.calls_done()
 
 
 def _running_calls() -> int:

@@ -37,7 +37,7 @@ class ModuleTable:
         """Give ids to `root` and everything in it, and tell `on_root`."""
         name = self._free_name(name, root)
         self._roots[name] = weakref.ref(root)
-        for path, module in _named_modules(root):
+        for path, module in named_modules(root):
             self._add(module, Module(-1, name, path, type(module).__name__))
         self._on_root(name, root)
 
@@ -92,7 +92,7 @@ class ModuleTable:
     def _rescan(self, root_name: str) -> None:
         root = self._roots[root_name]() if root_name in self._roots else None
         if root is not None:
-            for path, module in _named_modules(root):
+            for path, module in named_modules(root):
                 if self.id_of(module) is None:
                     self._add(module, Module(-1, root_name, path, type(module).__name__))
 
@@ -108,7 +108,8 @@ class ModuleTable:
         self._unwritten[number] = None
 
 
-def _named_modules(root: Any) -> Iterator[tuple[str, nn.Module]]:
+def named_modules(root: Any) -> Iterator[tuple[str, nn.Module]]:
+    """Torch's own, typed."""
     return root.named_modules()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gradwatch.capture.origins import LIBRARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from types import FrameType
 
     from gradwatch.capture.origins import Origins
@@ -51,7 +51,7 @@ def _name_in_frame(value: object, frame: FrameType) -> str | None:
 
 
 @contextmanager
-def readable_locals(frame: FrameType) -> Iterator[Mapping[str, Any]]:
+def readable_locals(frame: FrameType) -> Generator[Mapping[str, Any]]:
     """A frame's local variables, for reading; empty where reading them would change the program.
 
     Before Python 3.13 a function's `f_locals` is one dict that its frame keeps, that `locals()` gives to

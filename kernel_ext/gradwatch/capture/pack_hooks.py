@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ import torch
 from gradwatch.capture.torch_internals import (
     current_node,
     dispatch_modes,
+    function_modes,
     hook_stack,
     is_functorch,
     sequence_number,
@@ -44,11 +46,12 @@ NO_SITES = (-1, -1)
 class SavedHandle:
     """What autograd holds in place of a saved tensor. Its end is the moment autograd lets go."""
 
-    __slots__ = ("address", "bytes", "events", "grad_fn", "number", "output_nr", "sites", "tensor", "version")
+    __slots__ = ("address", "bytes", "events", "number", "origin", "output_nr", "saver", "sites", "tensor", "version")
 
     tensor: torch.Tensor
     version: int | None
-    grad_fn: Any
+    origin: Callable[[], torch.Tensor | None] | None
+    saver: int
     output_nr: int
     number: int
     sites: tuple[int, int]
@@ -143,12 +146,18 @@ class PackHooks:
         start = perf_counter_ns()
         handle = SavedHandle()
         handle.events = None
+        handle.origin = None
+        handle.saver = 0
         handle.version = None
         handle.sites = NO_SITES
         handle.tensor = _alias(tensor)
         if self._probe.enabled:
             try:
-                self._note(handle, tensor)
+                if function_modes():
+                    with torch._C.DisableTorchFunction():
+                        self._note(handle, tensor)
+                else:
+                    self._note(handle, tensor)
             except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
                 self._probe.failed()
         self._cost.since(start)
@@ -156,16 +165,16 @@ class PackHooks:
 
     def _note(self, handle: SavedHandle, tensor: torch.Tensor) -> None:
         if not tensor.is_inference():
-            handle.version = tensor._version  # the version counter
-        handle.grad_fn = tensor.grad_fn
+            handle.version = tensor._version
+        handle.number = sequence_number() - 1
         handle.output_nr = tensor.output_nr
+        _remember_origin(handle, tensor)
         if is_functorch(tensor) or (type(tensor) is not torch.Tensor and hasattr(tensor, "__tensor_flatten__")):
             return
         if self._call_site is not None:
             handle.sites = self._call_site()
-        handle.number = sequence_number() - 1
-        storage = tensor.untyped_storage()
-        handle.address = storage._cdata  # the storage's identity
+        storage: Any = tensor.untyped_storage()
+        handle.address = storage._cdata
         handle.bytes = storage.nbytes()
         handle.events = self.events
         self.events.append((perf_counter_ns(), handle.address, handle.bytes, handle.number, handle.sites))
@@ -178,20 +187,52 @@ class PackHooks:
 
 
 def _alias(tensor: torch.Tensor) -> torch.Tensor:
-    # A detach that the program's own dispatch modes would see is a change to the program.
-    if type(tensor) is torch.Tensor and not dispatch_modes():
+    # A detach that the program's own modes would see is a change to the program.
+    if type(tensor) is torch.Tensor:
+        if not dispatch_modes() and not function_modes():
+            return tensor.detach()
+        with torch._C.DisableTorchFunction(), without_dispatch():
+            return tensor.detach()
+    with without_function():
         return tensor.detach()
-    with without_dispatch() if type(tensor) is torch.Tensor else without_function():
-        return tensor.detach()
+
+
+def _remember_origin(handle: SavedHandle, tensor: torch.Tensor) -> None:
+    """Keep what autograd's error message is made of: the saved variable, asked at unpack what made it.
+
+    Never strongly where it may be an output of the saving node, which would then keep itself alive: what
+    pack is given is no longer the node's own output tensor, but its grad_fn is the node.
+    """
+    grad_fn = tensor.grad_fn
+    if grad_fn is None:
+        if not tensor.requires_grad:
+            handle.origin = weakref.ref(tensor)
+    elif isinstance(grad_fn, torch.autograd.function.BackwardCFunction):
+        handle.saver = id(grad_fn)
+        handle.origin = weakref.ref(tensor)
+    elif grad_fn._sequence_nr() == handle.number:
+        handle.saver = id(grad_fn)
+    else:
+        handle.origin = _Constant(tensor)
+
+
+class _Constant:
+    """Gives back what it holds, as a weak reference does."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: torch.Tensor) -> None:
+        self._value = value
+
+    def __call__(self) -> torch.Tensor:
+        return self._value
 
 
 def _version_message(handle: SavedHandle) -> str:
     """Autograd's own words for this tensor: they differ between releases, so a small case provokes them."""
     tensor = handle.tensor
-    grad_fn, output_nr = handle.grad_fn, handle.output_nr
-    if grad_fn is None and not (tensor.requires_grad and tensor.is_leaf):
-        grad_fn = _saver_of_output(handle)
     words = _provoked_words()
+    grad_fn, output_nr = _made_by(handle)
     origin = ""
     if grad_fn is not None:
         name: str = grad_fn.name()
@@ -201,9 +242,19 @@ def _version_message(handle: SavedHandle) -> str:
     words = re.sub(r"\[[\w.]+ \[2, 3\]\]", lambda _: f"[{tensor.type()} {list(tensor.shape)}]", words, count=1)
     words = re.sub(r", which is output 0 of \w+,", lambda _: origin, words, count=1)
     return words.replace(
-        "at version 1; expected version 0",
-        f"at version {tensor._version}; expected version {handle.version}",  # the version counter
+        "at version 1; expected version 0", f"at version {tensor._version}; expected version {handle.version}"
     )
+
+
+def _made_by(handle: SavedHandle) -> tuple[Any, int]:
+    """The node that made the saved variable, as of now, and which of its outputs it is."""
+    running = current_node()
+    if handle.saver and running is not None:
+        is_own_output = handle.saver == id(running) or handle.number == running._sequence_nr()
+        if is_own_output:
+            return running, handle.output_nr
+    origin = handle.origin() if handle.origin is not None else None
+    return (None, 0) if origin is None else (origin.grad_fn, origin.output_nr)
 
 
 _PROVOKED_NODE = "ExpBackward0"
@@ -226,12 +277,3 @@ def _provoked_words() -> str:
         for pack, unpack in reversed(above):
             hook_stack._push_saved_tensors_default_hooks(pack, unpack)  # put them back
     raise AssertionError("autograd did not notice an in-place change")
-
-
-def _saver_of_output(handle: SavedHandle) -> Any:
-    """The running node, when it saved `handle` as its own output: pack then sees no grad_fn."""
-    node = current_node()
-    if node is None or handle.number != node._sequence_nr():  # no public getter
-        return None
-    saved = [name for name in dir(node) if name.startswith("_raw_saved_result")]
-    return node if any(getattr(node, name).data is handle for name in saved) else None

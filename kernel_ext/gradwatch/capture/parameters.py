@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gradwatch.capture.ledger import plain_tensors
+from gradwatch.capture.modules import named_modules
 from gradwatch.capture.torch_internals import UninitializedTensor, is_compiling
 from gradwatch.records import Parameter
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Watched:
-    """A leaf whose `.grad` is recorded. `hook` is None while none can be set (requires_grad is off)."""
+    """A leaf whose `.grad` is recorded. `hook` is set only where the program has hooks of its own."""
 
     ref: weakref.ref[torch.Tensor]
     id: int
@@ -61,23 +62,58 @@ def _plain_or_none(tensor: torch.Tensor) -> list[torch.Tensor]:
         return []
 
 
+GradientState = tuple[int, int] | None
+"""Identity and version of a leaf's `.grad`, or None where it has none."""
+
+
 class ParameterTable:
-    """Ids of parameters and leaves. `on_gradient` is called when a leaf's `.grad` has been accumulated."""
+    """Ids of parameters and leaves, and which of their gradients a backward call changed.
+
+    NOTE [How a gradient is seen to be accumulated]
+    By comparing identity and version of every `.grad` before and after the call. A hook would cost more,
+    would miss gradients that are not accumulated by autograd (FSDP2 sets them on the sharded parameter),
+    and would see DDP's gradients before they are averaged. Only where the program has post-accumulate
+    hooks of its own, which may free `.grad` at once, ours is put before them: `on_gradient` reads it there.
+    """
 
     def __init__(self, on_gradient: Callable[[Watched, torch.Tensor], None]) -> None:
         self.storages = StorageClasses()
         self._on_gradient = on_gradient
         self._known: dict[int, Watched] = {}
+        self._all: list[Watched] = []
         self._records: list[Parameter] = []
         self._unwritten: dict[int, None] = {}
         self._leaf_by_path: dict[str, Watched] = {}
 
+    def gradient_states(self) -> list[GradientState]:
+        """The state of every leaf's `.grad`, by id."""
+        states: list[GradientState] = []
+        for watched in self._all:
+            leaf: Any = watched.ref()
+            gradient = None
+            if leaf is not None:
+                gradient = leaf.grad
+                if leaf._post_accumulate_grad_hooks and watched.hook is None:
+                    self._set_hook(watched, leaf)
+            states.append(None if gradient is None else (id(gradient), gradient._version))
+        return states
+
+    def changed_since(self, states: list[GradientState]) -> list[tuple[Watched, torch.Tensor]]:
+        """Leaves whose `.grad` is there and differs from what `states` say."""
+        changed: list[tuple[Watched, torch.Tensor]] = []
+        for watched, state in zip(self._all, states, strict=False):
+            leaf = watched.ref()
+            gradient = None if leaf is None else leaf.grad
+            if gradient is not None and (state is None or state[0] != id(gradient) or state[1] != gradient._version):
+                changed.append((watched, gradient))
+        return changed
+
     def add_module(self, root_name: str, root: nn.Module, module_id: Callable[[nn.Module], int | None]) -> None:
         """Add every parameter of `root`, tied ones once with their aliases, and class the buffers."""
+        owners = dict(named_modules(root))
         for parameter, paths in _paths_by_parameter(root):
             if not isinstance(parameter, UninitializedTensor):
-                owner = root.get_submodule(paths[0].rpartition(".")[0])
-                module = module_id(owner)
+                module = module_id(owners[paths[0].rpartition(".")[0]])
                 self._add(parameter, root_name, paths, -1 if module is None else module)
         for buffer in root.buffers():
             self.storages.add(buffer, "buffer")
@@ -97,17 +133,12 @@ class ParameterTable:
         watched.ref, watched.hook = weakref.ref(tensor), None
         self._known[id(tensor)] = watched
         self.storages.add(tensor, _class_of(tensor))
-        self._set_hook(watched, tensor)
         return watched
 
     def find(self, tensor: torch.Tensor) -> Watched | None:
-        """The leaf's entry; its hook is set now if it could not be before (unfrozen since)."""
+        """The leaf's entry, or None when it was never added."""
         watched = self._known.get(id(tensor))
-        if watched is None or watched.ref() is not tensor:
-            return None
-        if watched.hook is None:
-            self._set_hook(watched, tensor)
-        return watched
+        return watched if watched is not None and watched.ref() is tensor else None
 
     def __len__(self) -> int:
         return len(self._known)
@@ -134,35 +165,29 @@ class ParameterTable:
             self._records[watched.id] = replace(record, id=watched.id)
         else:
             watched = self._known[id(tensor)] = Watched(weakref.ref(tensor), len(self._records))
+            self._all.append(watched)
             self._records.append(replace(record, id=watched.id))
         self._unwritten[watched.id] = None
         self.storages.add(tensor, "parameter" if root else _class_of(tensor))
-        self._set_hook(watched, tensor)
         return watched
 
-    def _set_hook(self, watched: Watched, tensor: torch.Tensor) -> None:
-        if watched.hook is not None or not tensor.requires_grad or not tensor.is_leaf:
-            return
+    def _set_hook(self, watched: Watched, leaf: Any) -> None:
         on_gradient = self._on_gradient
 
         def accumulated(leaf: torch.Tensor) -> None:
             if not is_compiling():
                 on_gradient(watched, leaf)
 
-        leaf: Any = tensor
         watched.hook = leaf.register_post_accumulate_grad_hook(accumulated)
-        # Before the program's own: an optimizer that runs inside its hook frees `.grad`.
-        leaf._post_accumulate_grad_hooks.move_to_end(watched.hook.id, last=False)
+        # First in the dict itself, which the engine walks: OrderedDict's own order is another.
+        hooks = leaf._post_accumulate_grad_hooks
+        in_order = sorted(hooks.items(), key=lambda item: item[0] != watched.hook.id)
+        hooks.clear()
+        hooks.update(in_order)
 
 
 def _class_of(leaf: torch.Tensor) -> str:
     return "parameter" if isinstance(leaf, nn.Parameter) else "input"
-
-
-def has_other_hooks(leaf: Any) -> bool:
-    """Whether the program set post-accumulate hooks of its own, which may free or change `.grad`."""
-    hooks: dict[int, Any] | None = leaf._post_accumulate_grad_hooks
-    return hooks is not None and len(hooks) > 1
 
 
 def _paths_by_parameter(root: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:

@@ -22,19 +22,26 @@ from gradwatch.capture.monitoring import is_supported
 from gradwatch.capture.names import Namer
 from gradwatch.capture.optimizers import OptimizerHooks
 from gradwatch.capture.pack_hooks import NO_SITES, PackHooks
-from gradwatch.capture.parameters import ParameterTable, Watched, has_other_hooks
+from gradwatch.capture.parameters import ParameterTable, Watched
 from gradwatch.capture.probes import Cost, Probe
 from gradwatch.capture.sites import SiteTable
 from gradwatch.capture.statistics import StatisticRows
+from gradwatch.capture.statistics_layout import unseen
 from gradwatch.capture.step_records import StepRecords, Tables
 from gradwatch.capture.steps import OpenStep, Steps
-from gradwatch.capture.torch_internals import check_torch, is_functorch, sequence_number, without_dispatch
+from gradwatch.capture.torch_internals import (
+    check_torch,
+    is_functorch,
+    sequence_number,
+    tracing_state,
+    without_dispatch,
+)
 from gradwatch.capture.updates import Updates
 from gradwatch.errors import RecordingError
 from gradwatch.records import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
@@ -71,7 +78,7 @@ class Recording:
         self.namer = Namer(self.sites.origins)
         self.modules = ModuleTable(self.namer, self._root_found)
         self.calls = BackwardCalls(self._begin, self._end)
-        self.steps = Steps(self._step_ended)
+        self.steps = Steps(self._step_ended, self._optimizes)
         self.module_hooks = ModuleHooks(self.modules, self._probes["module"], self.cost, self._module_call_site)
         self.module_hooks.storages = self.parameters.storages
         self.optimizer_hooks = OptimizerHooks(self._before_optimizer, self._after_optimizer)
@@ -135,10 +142,7 @@ class Recording:
     def stop(self) -> None:
         """Take the hooks out and write what is left."""
         self._remove_hooks()
-        try:
-            self.steps.finish()
-        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
-            self._probes["step"].failed()
+        self._guarded("step", self.steps.finish)
         self.records.finish()
         self.records.write_tables()
         sweep()
@@ -176,17 +180,23 @@ class Recording:
     # Events
 
     def _begin(self, outputs: Sequence[Any], options: dict[str, Any]) -> BackwardCall | None:
+        probe = self._probes["step"]
+        if not probe.enabled or tracing_state() is not None:
+            return None
         start = perf_counter_ns()
         try:
-            sweep()
-            call = self._new_call(options)
-            if call.call == "backward" and call.is_outermost:
-                call.loss = _value_of(outputs)
-            self.steps.call_began(call)
+            with unseen():
+                sweep()
+                call = self._new_call(options)
+                if call.call == "backward" and call.is_outermost:
+                    call.loss = _value_of(outputs)
+                self.steps.call_began(call)
+                self._read_graph(call, outputs)
+                if call.call == "backward":
+                    call.gradient_states = self.parameters.gradient_states()
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
-            self._probes["step"].failed()
+            probe.failed()
             return None
-        self._read_graph(call, outputs)
         self.cost.since(start)
         return call
 
@@ -225,19 +235,29 @@ class Recording:
 
     def _end(self, call: BackwardCall) -> None:
         start = perf_counter_ns()
-        try:
-            _remove(call.node_hooks)
-            call.walk = None  # holds the graph
-            self._collect_gradients(call)
-            if call.create_graph:
-                self.graph.lines.made_in_backward(call.thread, call.first_number, sequence_number())
-            if call.is_outermost:
-                self._outermost_ended(call)
-            if self._on:
-                self.steps.call_ended(call, calls_running=len(self.calls.active) > 1)
-        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
-            self._probes["step"].failed()
+        _remove(call.node_hooks)
+        call.walk = None  # holds the graph
+        with unseen():
+            self._guarded("parameter gradient", lambda: self._collect_gradients(call))
+            self._guarded("step", lambda: self._ended(call))
         self.cost.since(start)
+
+    def _ended(self, call: BackwardCall) -> None:
+        call.ended = True
+        if call.create_graph:
+            self.graph.lines.made_in_backward(call.thread, call.first_number, sequence_number())
+        if call.is_outermost:
+            self._outermost_ended(call)
+        if self._on:
+            self.steps.call_ended(call)
+
+    def _guarded(self, name: str, body: Callable[[], None]) -> None:
+        probe = self._probes[name]
+        if probe.enabled:
+            try:
+                body()
+            except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+                probe.failed()
 
     def _outermost_ended(self, call: BackwardCall) -> None:
         if self.pack_hooks is not None:
@@ -250,13 +270,23 @@ class Recording:
             outputs.prune()
 
     def _collect_gradients(self, call: BackwardCall) -> None:
-        fired = {watched.id: watched for watched in call.fired}
-        call.fired = []
-        gradients = [(watched, leaf.grad) for watched in fired.values() if (leaf := watched.ref()) is not None]
-        rows = call.rows.add_many([gradient for _, gradient in gradients])
-        for (watched, gradient), row in zip(gradients, rows, strict=True):
-            if gradient is not None:
-                self._note_gradient(call, watched, gradient, row)
+        if call.call == "grad":
+            return  # hands gradients to its caller, accumulates none
+        changed = self.parameters.changed_since(call.gradient_states)
+        call.gradient_states = []
+        changed = [(watched, gradient) for watched, gradient in changed if watched.id not in call.read_early]
+        others = [other for other in self.calls.active if other is not call and other.is_outermost]
+        if others:
+            changed = _mine_alone(call, changed, others)
+        rows = call.rows.add_many([gradient for _, gradient in changed])
+        for (watched, gradient), row in zip(changed, rows, strict=True):
+            self._note_gradient(call, watched, gradient, row)
+
+    def _optimizes(self, optimizer: torch.optim.Optimizer, calls: list[BackwardCall]) -> bool:
+        """Whether the optimizer has a parameter that one of the calls reached."""
+        reached = {number for call in calls for number, _ in call.parameter_rows}
+        leaves = (self.parameters.find(leaf) for group in optimizer.param_groups for leaf in group["params"])
+        return any(watched is not None and watched.id in reached for watched in leaves)
 
     def _add_gradient(self, call: BackwardCall, watched: Watched, gradient: torch.Tensor) -> None:
         self._note_gradient(call, watched, gradient, call.rows.add(gradient))
@@ -273,46 +303,39 @@ class Recording:
     def _gradient_accumulated(self, watched: Watched, leaf: torch.Tensor) -> None:
         probe = self._probes["parameter gradient"]
         call = self.calls.current()
-        if call is None or not probe.enabled:
-            return
-        try:
-            if has_other_hooks(leaf) and leaf.grad is not None:
-                self._add_gradient(call, watched, leaf.grad)  # the program's hook may free it
-            else:
-                call.fired.append(watched)
-        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
-            probe.failed()
-
-    def _before_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
-        probe = self._probes["optimizer"]
-        if not probe.enabled:
+        if call is None or not probe.enabled or not self._on:
             return
         start = perf_counter_ns()
         try:
-            self._adopt_parameters_of(optimizer)
-            self.updates.before(optimizer, number, self.parameters)
+            if leaf.grad is not None:
+                self._add_gradient(call, watched, leaf.grad)
+                call.read_early.add(watched.id)
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             probe.failed()
         self.cost.since(start)
 
-    def _after_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
-        probe = self._probes["optimizer"]
-        if not probe.enabled:
-            return
+    def _before_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
         start = perf_counter_ns()
-        try:
-            measured = self.updates.after(optimizer)
-            self.steps.optimizer_stepped(number, measured, calls_running=bool(self.calls.active))
-        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
-            probe.failed()
+        with unseen():
+            self._guarded("optimizer", lambda: self._measure_before(optimizer, number))
+        self.cost.since(start)
+
+    def _measure_before(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+        self._adopt_parameters_of(optimizer)
+        self.updates.before(optimizer, number, self.parameters)
+
+    def _after_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+        start = perf_counter_ns()
+        with unseen():
+            self._guarded("optimizer", lambda: self.updates.after(optimizer))
+            measured = self.updates.take(optimizer)
+            self._guarded("step", lambda: self.steps.optimizer_stepped(number, measured))
         self.cost.since(start)
 
     def explicit_step(self) -> None:
         start = perf_counter_ns()
-        try:
-            self.steps.explicit()
-        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
-            self._probes["step"].failed()
+        with unseen():
+            self._guarded("step", self.steps.explicit)
         self.cost.since(start)
 
     def _step_ended(self, step: OpenStep, source: StepSource, end_ns: int) -> None:
@@ -381,6 +404,19 @@ class Recording:
             self.records.write(replace(notice, step=self.steps.number), self.steps.number)
         else:
             self._notices.append(notice)
+
+
+def _mine_alone(
+    call: BackwardCall, changed: list[tuple[Watched, torch.Tensor]], others: list[BackwardCall]
+) -> list[tuple[Watched, torch.Tensor]]:
+    """Of gradients that changed while several calls ran: those of this call's graph, each told once."""
+    if call.leaves:
+        changed = [(watched, gradient) for watched, gradient in changed if watched.id in call.leaves]
+    for watched, gradient in changed:
+        for other in others:
+            if watched.id < len(other.gradient_states):
+                other.gradient_states[watched.id] = (id(gradient), gradient._version)
+    return changed
 
 
 def _remove(hooks: list[Any]) -> None:

@@ -125,7 +125,6 @@ class StepRecords:
         self._writer.end_step()
         self.written += 1
 
-
     def _write_each(self, records: Iterator[Record], ended: EndedStep) -> None:
         # What fails here costs the records that were still to come of this call, not the step.
         try:

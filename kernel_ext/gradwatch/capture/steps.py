@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass, field
+from threading import RLock
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -40,13 +41,20 @@ class OpenStep:
 class Steps:
     """Gathers calls and optimizer steps; hands each step that ends to `close`."""
 
-    def __init__(self, close: Callable[[OpenStep, StepSource, int], None]) -> None:
+    def __init__(
+        self,
+        close: Callable[[OpenStep, StepSource, int], None],
+        optimizes: Callable[[torch.optim.Optimizer, list[BackwardCall]], bool],
+    ) -> None:
         self._close = close
+        self._optimizes = optimizes
         self._open = OpenStep(0, time_ns())
         self._loose: list[BackwardCall] = []
         self._expected: set[int] = set()
         self._source: StepSource | None = None
         self._optimizers_exist: bool | None = None
+        # Reentrant: closing a step may run a finalizer of the program that calls backward.
+        self._lock = RLock()
 
     @property
     def number(self) -> int:
@@ -63,14 +71,22 @@ class Steps:
 
     def call_began(self, call: BackwardCall) -> None:
         """A backward call begins: calls since the last optimizer step are loose until one claims them."""
-        call.index = len(self._open.calls) + len(self._loose)
-        self._loose.append(call)
+        with self._lock:
+            call.index = len(self._open.calls) + len(self._loose)
+            self._loose.append(call)
 
-    def call_ended(self, call: BackwardCall, *, calls_running: bool) -> None:
+    def call_ended(self, call: BackwardCall) -> None:
         """A backward call ended. May end the step, where backward calls are the steps."""
-        if calls_running or not call.is_outermost:
+        with self._lock:
+            self._call_ended(call)
+
+    def _call_ended(self, call: BackwardCall) -> None:
+        if call.stepped_inside:
+            self._claim()
+        if not call.is_outermost or self._is_running():
             return
         if self._source == "optimizer" and self._all_stepped():
+            self._claim()
             self._end("optimizer")  # the optimizers stepped inside this call's hooks
         elif self._source is None and self._outermost_loose() > 1 and not self._awaits_optimizer():
             self._source = "backward"
@@ -79,27 +95,38 @@ class Steps:
             self._claim()
             self._end("backward")
 
-    def optimizer_stepped(self, optimizer: int, measured: MeasuredStep | None, *, calls_running: bool) -> None:
+    def optimizer_stepped(self, optimizer: int, measured: MeasuredStep | None) -> None:
         """An optimizer stepped: its step claims the loose calls."""
+        with self._lock:
+            self._optimizer_stepped(optimizer, measured)
+
+    def _optimizer_stepped(self, optimizer: int, measured: MeasuredStep | None) -> None:
         if self._source in (None, "backward"):
             self._source = "optimizer"
         if self._source == "optimizer" and optimizer in self._open.stepped:
             self._end("optimizer")
         self._claim()
+        for call in self._loose:
+            call.stepped_inside = True
         self._open.stepped.append(optimizer)
         if measured is not None:
             self._open.optimizers.append(measured)
-        if self._source == "optimizer" and not calls_running and self._all_stepped():
+        if self._source == "optimizer" and not self._is_running() and self._all_stepped():
             self._end("optimizer")
 
     def explicit(self) -> None:
         """The program called `recorder.step()`."""
-        self._source = "recorder.step"
-        self._claim()
-        self._end("recorder.step")
+        with self._lock:
+            self._source = "recorder.step"
+            self._claim()
+            self._end("recorder.step")
 
     def finish(self) -> None:
         """End what is open, if anything happened in it."""
+        with self._lock:
+            self._finish()
+
+    def _finish(self) -> None:
         if self._source is None and self._outermost_loose() and not self._awaits_optimizer():
             self._source = "backward"
             self._split_loose()
@@ -110,11 +137,16 @@ class Steps:
     def _all_stepped(self) -> bool:
         return bool(self._expected) and self._expected <= set(self._open.stepped)
 
+    def _is_running(self) -> bool:
+        return any(not call.ended for call in self._loose)
+
     def _claim(self) -> None:
+        # A call that still runs, on another thread or around an optimizer inside its hooks, is claimed later.
         for call in self._loose:
-            call.index = len(self._open.calls)
-            self._open.calls.append(call)
-        self._loose = []
+            if call.ended:
+                call.index = len(self._open.calls)
+                self._open.calls.append(call)
+        self._loose = [call for call in self._loose if not call.ended]
 
     def _end(self, source: StepSource) -> None:
         ended = self._open
@@ -130,7 +162,8 @@ class Steps:
         return sum(call.is_outermost for call in self._loose)
 
     def _split_loose(self) -> None:
-        loose, self._loose = self._loose, []
+        loose = [call for call in self._loose if call.ended]
+        self._loose = [call for call in self._loose if not call.ended]
         for call in loose:
             call.index = len(self._open.calls)
             self._open.calls.append(call)
@@ -143,12 +176,9 @@ class Steps:
     def _optimizer_in_sight(self) -> bool:
         # Only when two calls came with no optimizer step between: looking costs 50 ms, once.
         if self._optimizers_exist is None:
-            self._optimizers_exist = any(issubclass(type(thing), torch.optim.Optimizer) for thing in _objects())
+            optimizers = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.optim.Optimizer)]
+            self._optimizers_exist = any(self._optimizes(optimizer, self._loose) for optimizer in optimizers)
         return self._optimizers_exist
-
-
-def _objects() -> list[Any]:
-    return gc.get_objects()
 
 
 def _ends_a_step(call: BackwardCall) -> bool:

@@ -51,6 +51,12 @@ hook_stack: Any = _C._autograd
 is_compiling: Callable[[], bool] = torch.compiler.is_compiling
 """Whether the compiler is tracing: hook bodies must then leave at once."""
 
+tracing_state: Callable[[], Any] = _C._get_tracing_state
+"""Not None while torch.jit.trace runs: every op of ours would become part of its graph."""
+
+function_modes: Callable[[], int] = _C._len_torch_function_stack
+"""How many function modes of the program would see a call of ours."""
+
 UninitializedTensor: type = _nn_parameter.UninitializedTensorMixin
 """A lazy module's parameter before its first forward."""
 

@@ -40,6 +40,7 @@ class MeasuredStep:
     gradients: list[tuple[StatisticRows, int]]
     own_rows: StatisticRows
     comparisons: list[CpuSamples | DeviceSamples]
+    is_complete: bool = False
 
     def is_ready(self) -> bool:
         return self.own_rows.is_ready() and all(each.is_ready() for each in self.comparisons)
@@ -155,9 +156,7 @@ class DeviceSamples:
 class Updates:
     """Measures around optimizer.step(): `before`, then `after` gives what to write."""
 
-    def __init__(
-        self, new_rows: Callable[[], StatisticRows], will_claim: Callable[[int, BackwardCall], bool]
-    ) -> None:
+    def __init__(self, new_rows: Callable[[], StatisticRows], will_claim: Callable[[int, BackwardCall], bool]) -> None:
         self._new_rows = new_rows
         self._will_claim = will_claim
         self._open: weakref.WeakKeyDictionary[torch.optim.Optimizer, MeasuredStep] = weakref.WeakKeyDictionary()
@@ -179,18 +178,21 @@ class Updates:
             comparisons=self._sample([leaf for _, leaf in used]),
         )
 
-    def after(self, optimizer: torch.optim.Optimizer) -> MeasuredStep | None:
-        """Compare the parameters with their samples. None when `before` did not run."""
-        measured = self._open.pop(optimizer, None)
+    def after(self, optimizer: torch.optim.Optimizer) -> None:
+        """Compare the parameters with their samples."""
+        measured = self._open.get(optimizer)
         if measured is not None:
             with torch.no_grad():
                 for each in measured.comparisons:
                     each.compare()
-        return measured
+            measured.is_complete = True
 
-    def _gradient_row(
-        self, rows: StatisticRows, leaf: int, gradient: Any, optimizer: int
-    ) -> tuple[StatisticRows, int]:
+    def take(self, optimizer: torch.optim.Optimizer) -> MeasuredStep | None:
+        """What `before` and `after` measured, None where either did not come to its end."""
+        measured = self._open.pop(optimizer, None)
+        return measured if measured is not None and measured.is_complete else None
+
+    def _gradient_row(self, rows: StatisticRows, leaf: int, gradient: Any, optimizer: int) -> tuple[StatisticRows, int]:
         known = self.read_gradients.get(leaf)
         if known is not None:
             identity, version, call, row = known
@@ -240,11 +242,7 @@ def _fits_kernel(tensor: torch.Tensor) -> bool:
     # A view of a freed storage (FSDP) keeps its offset as an address.
     has_memory = bool(tensor.untyped_storage().nbytes())
     return (
-        has_memory
-        and tensor.is_cpu
-        and tensor.is_floating_point()
-        and tensor.dtype in CODES
-        and tensor.is_contiguous()
+        has_memory and tensor.is_cpu and tensor.is_floating_point() and tensor.dtype in CODES and tensor.is_contiguous()
     )
 
 

@@ -216,7 +216,7 @@ def _row(name: str, kind: SubjectKind, seen: dict[str, Any] | None) -> GradientR
         "shape": None,
         "dtype": None,
         "state": _state(seen),
-        "norm": of.get("l2"),
+        "norm": math.nan if count and lowest is None else of.get("l2"),  # nothing finite to take a norm of
         "min": lowest,
         "max": highest,
         "mean": _known(of.get("mean")),

@@ -140,7 +140,9 @@ def _add_curve(
 def _gradients(report: ShowReport, width: int) -> RenderableType:
     rows = report["gradients"]
     groups = grouped(rows, SHOWN_GRADIENTS)
-    shown = [_group_row(group) for group in groups[:SHOWN_GRADIENTS]]
+    named = [_group_row(group) for group in groups]
+    worst_first = sorted(range(len(named)), key=lambda index: -STATES.index(named[index][1]["state"]))
+    shown = [named[index] for index in sorted(worst_first[:SHOWN_GRADIENTS])]
     body: list[RenderableType] = [gradients_table(shown, width - 2)]
     if len(shown) < len(rows):
         what = f"{numbers.counted(len(rows), 'parameter')} in {numbers.counted(len(groups), 'row')}"
@@ -161,12 +163,11 @@ def _states(rows: Sequence[GradientRow]) -> Text:
     found = Counter(row["state"] for row in rows)
     if found["finite"] == len(rows):
         return Text(f"all {numbers.count(len(rows))} finite", "dim")
-    said = [
-        Text(f"{numbers.count(found[state])} {state}", page.TROUBLE.get(state, "dim"))
-        for state in reversed(STATES)
-        if found[state]
-    ]
-    return Text(", ", "dim").join(said)
+    said = Text()
+    for state in (state for state in reversed(STATES) if found[state]):
+        said.append(", " if said else "", "dim")
+        said.append(f"{numbers.count(found[state])} {state}", page.TROUBLE.get(state, "dim"))
+    return said
 
 
 def _held(summary: HeldSummary, width: int) -> RenderableType:

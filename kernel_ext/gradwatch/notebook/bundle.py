@@ -1,0 +1,143 @@
+"""Reports as a notebook shows them: HTML and plain text in one bundle, cells called by their numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from rich.console import Group
+
+from gradwatch.reporters import content, html, page, terminal
+from gradwatch.reporters.gradient_rows import common_prefix, grouped, merged
+from gradwatch.reporters.numbers import TIMES
+from gradwatch.reporters.terminal_graph import TreeOptions
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Mapping
+
+    from rich.console import RenderableType
+
+    from gradwatch.reporters.json import GradientRow, GradientsReport, HeldKey, HeldReport, NoticeRow, ShowReport
+    from gradwatch.session.session import Session
+
+Bundle = dict[str, str]
+NameOfCell = "Callable[[str], str | None]"
+
+TEXT_WIDTH = 100
+TEXT_ROWS = 40
+TEXT_HELD = 12
+NOT_TRAINED = "Nothing trained in this cell: no backward() call was seen."
+NOT_TRAINED_HINT = (
+    "Run the training loop in the cell. What child processes train is not seen. "
+    "What a live graph holds: %gradwatch held loss"
+)
+
+_UNKNOWN_CELL = re.compile(r"(?:^|[/\\])ipykernel_\d+[/\\](\d{1,4})\d*\.py$|^<ipython-input-(\d+)-\w+>$")
+
+R = TypeVar("R")
+
+
+def message(sentence: str, hint: str = "") -> Bundle:
+    return {"text/html": html.message(sentence, hint), "text/plain": "\n".join(filter(None, (sentence, hint)))}
+
+
+def show(session: Session, name_of_cell: NameOfCell, step: int | None = None, hint: str = "") -> Bundle:
+    """Bundle a session's gradient flow and held memory. Raises UsageError for an unknown step."""
+    report = _with_cells(content.show_report(session, step), session, name_of_cell)
+    texts: list[RenderableType] = [html.summary(report)]
+    if report["gradients"] and report["step"] is not None:
+        texts.append(terminal.gradients(_grouped_gradients(report), TEXT_WIDTH))
+    if report["held"] is not None:
+        held: HeldReport = cast("HeldReport", {**report, "held": {**report["held"], "by": report["held"]["by"][:1]}})
+        texts.append(terminal.held(held, TEXT_WIDTH, TEXT_HELD))
+    texts += [f"{notice['kind']}: {notice['text']}" for notice in report["notices"]]
+    return _bundle(html.show(report, hint=hint), *texts, hint)
+
+
+def gradients(session: Session, name_of_cell: NameOfCell, options: Namespace) -> Bundle:
+    report = content.gradients_report(session, options.step, options.kind, options.sort)
+    report = _with_cells(report, session, name_of_cell)
+    return _bundle(html.gradients(report), terminal.gradients(report, TEXT_WIDTH))
+
+
+def held(session: Session, name_of_cell: NameOfCell, step: int | None, by: HeldKey) -> Bundle:
+    report = _with_cells(content.held_report(session, step, by), session, name_of_cell)
+    return _bundle(html.held(report), terminal.held(report, TEXT_WIDTH, TEXT_ROWS))
+
+
+def graph(session: Session, name_of_cell: NameOfCell, step: int | None) -> Bundle:
+    report = _with_cells(content.graph_report(session, step), session, name_of_cell)
+    return _bundle(html.graph(report), terminal.graph(report, TEXT_WIDTH, TreeOptions()))
+
+
+def held_now(session: Session, name_of_cell: NameOfCell, what: str, by: HeldKey | None) -> Bundle:
+    """Bundle what a live tensor's graph holds; `session` is its late session."""
+    keys: list[HeldKey] = [by] if by else ["line", "module"] if session.sources else ["module", "op"]
+    reports = [content.held_report(session, None, key) for key in keys]
+    report = reports[0]
+    report["held"]["by"] = [split for each in reports for split in each["held"]["by"]]
+    report = _with_cells(report, session, name_of_cell)
+    notices = _notices(session)
+    when = f"held through {what} now"
+    bars = terminal.held(report, TEXT_WIDTH, TEXT_ROWS)
+    title = f"{what}: {html.numbers.size(report['held']['total_bytes'])} held now for its backward"
+    return _bundle(html.held(report, when=when, notices=notices), title, bars, *(notice["text"] for notice in notices))
+
+
+def graph_now(session: Session, name_of_cell: NameOfCell, what: str) -> Bundle:
+    """Bundle the graph behind a live tensor; `session` is its late session."""
+    report = _with_cells(content.graph_report(session, None), session, name_of_cell)
+    notices = _notices(session)
+    tree = terminal.graph(report, TEXT_WIDTH, TreeOptions())
+    texts = (notice["text"] for notice in notices)
+    return _bundle(html.graph(report, what=what, notices=notices), f"Graph behind {what}", tree, *texts)
+
+
+def _bundle(element: str, *texts: RenderableType) -> Bundle:
+    return {"text/html": element, "text/plain": page.plain_text(Group(*(text for text in texts if text != "")))}
+
+
+def _notices(session: Session) -> list[NoticeRow]:
+    return content.show_report(session)["notices"]
+
+
+def _grouped_gradients(report: ShowReport) -> GradientsReport:
+    groups = grouped(report["gradients"], TEXT_ROWS)
+    rows: list[GradientRow] = [
+        group[0] if len(group) == 1 else merged(f"{common_prefix(group)} {TIMES}{len(group)}", group)
+        for group in groups[:TEXT_ROWS]
+    ]
+    fields: dict[str, Any] = {**report, "kind": "parameter", "only_trouble": False, "gradients": rows}
+    return cast("GradientsReport", fields)
+
+
+def _with_cells(report: R, session: Session, name_of_cell: NameOfCell) -> R:
+    """Call files of the report that are notebook cells by the cell's name."""
+    names = {path: name for path in session.sources if (name := name_of_cell(path)) is not None}
+    return cast("R", _renamed(report, names))
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_renamed(each, names) for each in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    fields = {key: _renamed(each, names) for key, each in cast("dict[str, Any]", value).items()}
+    if fields.keys() == {"file", "line", "text"}:
+        fields["file"] = _cell_name(fields["file"], names)
+    place = fields.get("place")
+    if place is not None and "label" in fields and "fraction" in fields:
+        fields["label"] = f"{place['file']}:{place['line']}"
+    return fields
+
+
+def _cell_name(file: str, names: Mapping[str, str]) -> str:
+    """Name a cell of this notebook as IPython does; one of another kernel by the start of its file's number."""
+    for path, name in names.items():
+        if path == file or path.endswith((f"/{file}", f"\\{file}")):
+            return name
+    unknown = _UNKNOWN_CELL.search(file)
+    if unknown is None:
+        return file
+    return f"cell-{unknown[1]}" if unknown[1] else f"In[{unknown[2]}]"
