@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _nothing_of_ours_is_left() -> Iterator[None]:
-    assert traces() == [], "left by an earlier test"
+    assert traces() == [], "there before this test"
     yield
-    assert traces() == [], "left by this test"
+    found = traces()
+    _drop_saved_tensor_hooks()  # so that only the test that left them fails
+    assert found == [], "left by this test"
 
 
 @pytest.fixture
@@ -115,6 +117,13 @@ def _saved_tensor_hooks() -> list[str]:
     why_disabled = autograd._saved_tensors_hooks_get_disabled_error_message()
     found = [] if top is None else [f"saved-tensor hooks {top}"]
     return found if why_disabled is None else [*found, f"saved-tensor hooks are disabled: {why_disabled}"]
+
+
+def _drop_saved_tensor_hooks() -> None:
+    if "torch" in sys.modules:
+        autograd: Any = vars(sys.modules["torch._C"])["_autograd"]
+        while autograd._top_saved_tensors_default_hooks(True) is not None:  # noqa: FBT003  # as above
+            autograd._pop_saved_tensors_default_hooks()
 
 
 def _recorders() -> list[str]:

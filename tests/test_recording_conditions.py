@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -424,3 +426,138 @@ def test_a_recorder_can_be_stopped_twice_and_says_its_state(tmp_path: Path) -> N
     assert not recorder.is_recording
     assert recorder.step_number == -1
     assert "stopped" in repr(recorder)
+
+
+# Beginnings and ends at odd moments
+
+
+@pytest.mark.parametrize("detail", ["parameters", "modules", "nodes"])
+@pytest.mark.parametrize("moment", ["forward", "backward", "optimizer"])
+def test_a_recording_may_stop_at_any_moment(tmp_path: Path, moment: str, detail: Detail) -> None:
+    alone = fingerprints(mlp())
+    program = mlp()
+    recorder = gradwatch.watch(program.model, tmp_path / "run.gradwatch", detail=detail)
+    middle: Any = program.model
+    calls: list[int] = []
+
+    def stop_at_the_third(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            recorder.stop()
+
+    if moment == "forward":
+        middle[3].register_forward_hook(stop_at_the_third)
+    elif moment == "backward":
+        middle[3].weight.register_hook(stop_at_the_third)
+    else:
+        program.optimizer.register_step_post_hook(stop_at_the_third)
+    assert fingerprints(program) == alone
+    assert not recorder.is_recording
+    with gradwatch.open(tmp_path / "run.gradwatch") as session:
+        assert session.finish is not None
+        assert session.gradient("9.weight").steps.tolist()[:2] == [0, 1]
+        assert [notice for notice in session.notices if notice.kind == "probe stopped"] == []
+
+
+@pytest.mark.parametrize("detail", ["parameters", "modules", "nodes"])
+@pytest.mark.parametrize("moment", ["forward", "backward"])
+def test_a_recording_may_start_at_any_moment(tmp_path: Path, moment: str, detail: Detail) -> None:
+    alone = fingerprints(mlp())
+    program = mlp()
+    middle: Any = program.model
+    recorders: list[gradwatch.Recorder] = []
+
+    def start_once(*_: object) -> None:
+        if not recorders:
+            recorders.append(gradwatch.watch(program.model, tmp_path / "run.gradwatch", detail=detail))
+
+    if moment == "forward":
+        middle[3].register_forward_hook(start_once)
+    else:
+        middle[3].weight.register_hook(start_once)
+    assert fingerprints(program) == alone
+    recorders[0].stop()
+    with gradwatch.open(tmp_path / "run.gradwatch") as session:
+        assert session.gradient("9.weight").steps.tolist()[-4:] == [step.number for step in session.steps][-4:]
+        assert len(session.steps) >= 5
+        assert [notice for notice in session.notices if notice.kind == "probe stopped"] == []
+
+
+@pytest.mark.parametrize("detail", ["parameters", "modules", "nodes"])
+def test_stop_may_be_called_on_another_thread(tmp_path: Path, detail: Detail) -> None:
+    program = mlp()
+    recorder = gradwatch.watch(program.model, tmp_path / "run.gradwatch", detail=detail)
+    program.step()
+    thread = threading.Thread(target=recorder.stop)
+    thread.start()
+    thread.join()
+    program.step()
+    # At nodes our hooks lie on this thread's stack, out of that thread's reach.
+    recorder.stop()
+    with gradwatch.open(tmp_path / "run.gradwatch") as session:
+        assert len(session.steps) == 1
+
+
+def test_a_model_that_the_program_drops_is_freed_while_recording(tmp_path: Path) -> None:
+    freed: list[bool] = []
+    with gradwatch.watch(path=tmp_path / "run.gradwatch", detail="nodes"):
+        for _ in range(3):
+            program = mlp()
+            program.step()
+            watched = [weakref.ref(program.model), *(weakref.ref(each) for each in program.model.parameters())]
+            del program
+            gc.collect()
+            freed.append(all(each() is None for each in watched))
+    assert freed == [True] * 3
+
+
+def test_a_graph_that_is_never_run_is_freed_while_recording(tmp_path: Path) -> None:
+    program = mlp()
+    with gradwatch.watch(program.model, tmp_path / "run.gradwatch", detail="nodes"):
+        program.step()
+        freed: list[bool] = []
+        for _ in range(3):
+            node: Any = program.loss().grad_fn
+            mark = weakref.ref(node.next_functions[0][0].metadata.setdefault("mark", _Mark()))
+            del node
+            freed.append(mark() is None)
+    assert freed == [True] * 3
+
+
+class _Mark:
+    """Put into a node's metadata, it dies with the node."""
+
+
+# Parameters that change their place
+
+
+def test_a_parameter_that_is_replaced_is_followed_under_its_name(record: Record) -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+
+    def program() -> None:
+        for step in range(4):
+            if step == 2:
+                model[0].weight = nn.Parameter(torch.ones(2, 2))
+            model(torch.ones(1, 2)).sum().backward()
+
+    session = record(program, model)
+    names = [name for name in session.parameters.names if name.startswith("0.weight")]
+    assert sorted(step for name in names for step in session.gradient(name).steps.tolist()) == [0, 1, 2, 3]
+
+
+def test_the_originals_of_parametrized_weights_are_recorded(record: Record) -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    session = record(lambda: layer(torch.ones(1, 3)).sum().backward(), layer)
+    assert {name.rpartition(".")[2] for name in session.parameters.names} == {"bias", "original0", "original1"}
+    assert all(len(session.gradient(name)) == 1 for name in session.parameters.names)
+
+
+def test_an_empty_parameter_does_no_harm(record: Record) -> None:
+    empty = nn.Parameter(torch.empty(0, 3))
+
+    def program() -> None:
+        (empty.sum() + torch.ones((), requires_grad=True)).backward()
+
+    session = record(program)
+    assert session.notices == []
+    assert session.gradient("empty").count.tolist() in ([0], [])

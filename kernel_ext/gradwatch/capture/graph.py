@@ -22,7 +22,7 @@ LEAF = "AccumulateGrad"
 KNOWN_LABELS: dict[str, tuple[Any, str]] = {
     "CheckpointFunctionBackward": (
         "checkpointed",
-        "inside a checkpoint: recomputed in backward, nothing of it is held",
+        "inside a checkpoint: recomputed in backward; only its inputs are held",
     ),
     "CompiledFunctionBackward": ("compiled", "a compiled region: its inner ops and lines are not observable"),
     "CopySlices": ("hidden", "an in-place write into a view: what its inner op saved is not observable"),
@@ -119,10 +119,10 @@ class Distinct:
     """Ids of distinct keys, which are kept as digests: a key may be megabytes."""
 
     def __init__(self) -> None:
-        self._ids: dict[bytes, int] = {}
+        self._ids: dict[bytes | int, int] = {}
         self._next = 0
 
-    def id_of(self, digest: bytes) -> tuple[int, bool]:
+    def id_of(self, digest: bytes | int) -> tuple[int, bool]:
         """The key's id, and whether it is new."""
         found = self._ids.get(digest)
         if found is not None:
@@ -131,7 +131,7 @@ class Distinct:
         self._next += 1
         return number, True
 
-    def forget(self, digest: bytes) -> None:
+    def forget(self, digest: bytes | int) -> None:
         """The key gets a new id when it is met again."""
         del self._ids[digest]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
-from hashlib import blake2b
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +65,8 @@ class Lines:
             for thread, number in marks.items():
                 self._clock.forget(thread, number)
 
-    def attribute(self, walked: Walk, caller: int) -> Attribution:
+    def attribute(self, walked: Walk, caller: int, recomputed_from: int | None = None) -> Attribution:
+        """Attribute nodes whose graph thread `caller` runs; those numbered `recomputed_from` or higher backward made."""
         numbers = walked.numbers
         thread = self._intervals.owner(caller)
         intervals = self._intervals.of(thread) if thread is not None else None
@@ -81,6 +80,8 @@ class Lines:
         for made_by, first, end in self._made_in_backward:
             if made_by == caller:
                 in_backward |= ((numbers >= first) & (numbers < end)).astype(np.uint8)
+        if recomputed_from is not None:
+            in_backward |= (numbers >= recomputed_from).astype(np.uint8)
         modules, sites, project = (np.where(leaf, -1, each) for each in (places[0], sites, project))
         return Attribution(modules, sites, project, in_backward)
 
@@ -111,7 +112,7 @@ class GraphCapture:
         call.leaves = {number for number in leaves if number >= 0}
         rows = read_saved(walked.nodes)
         self._add_hidden(walked, rows)
-        attribution = self.lines.attribute(walked, call.thread)
+        attribution = self.lines.attribute(walked, call.thread, call.parent.first_number if call.parent else None)
         _overlay_sites(attribution, rows)
         # As ids: the clock has several keys for one place.
         attribution.sites = self._sites.site_ids(attribution.sites).astype(np.int64)
@@ -171,7 +172,7 @@ class GraphCapture:
         return known
 
     def _ledger(self, call: BackwardCall, walked: Walk, rows: SavedRows) -> int:
-        digest = blake2b(marshal.dumps((call.graph, call.classes, rows.key()), 2), digest_size=16).digest()
+        digest = hash((call.graph, tuple(call.classes), rows.key()))
         number, is_new = self._ledgers.id_of(digest)
         if is_new and not self._write(ledger_record(number, call.graph, walked, rows, call.classes)):
             self._ledgers.forget(digest)

@@ -58,15 +58,15 @@ def ledger_record(number: int, graph: int, walked: Walk, rows: SavedRows, classe
         shapes=[list(shape) for shape in shapes],
         dtypes=[dtype.removeprefix("torch.") for dtype in dtypes],
         devices=devices,
-        saved_count=len(rows.node),
+        saved_count=len(rows.entries),
         node=column(rows.node, "<i4"),
         role=_index_column(rows.role, roles),
         shape=_index_column(rows.shape, shapes),
         dtype=_index_column(map(str, rows.dtype), dtypes),
         storage=column(rows.storage, "<i4"),
         tensor_bytes=column(_tensor_bytes(rows), "<u8"),
-        site=column([-1] * len(rows.node), "<i4"),
-        recomputed=column(rows.recomputed, "|u1"),
+        site=column([-1] * len(rows.entries), "<i4"),
+        recomputed=column(rows.recomputed or [0] * len(rows.entries), "|u1"),
         storage_count=len(rows.storage_bytes),
         storage_bytes=column(rows.storage_bytes, "<u8"),
         storage_class=column(classes, "|u1"),
@@ -112,7 +112,7 @@ def last_savers(rows: SavedRows, order: NDArray[np.int64]) -> NDArray[np.int64]:
 def deaths_of(call: BackwardCall, rows: SavedRows) -> NDArray[np.int64]:
     """When each storage died, ns relative to the call's start (int64, shape (storages,)); -1 while alive."""
     died = np.full(len(rows.storage_bytes), -1, np.int64)
-    for index, at in rows.deaths:
+    for index, at in rows.dead():
         died[index] = max(0, at - call.start)
     return died
 

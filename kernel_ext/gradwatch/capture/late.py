@@ -113,7 +113,7 @@ def _roots(value: object, label: str) -> list[torch.Tensor]:
         raise UsageError(f"The graph of {label} cannot be read: it is {why_not}.")
     if not tensors:
         raise UsageError(
-            f"{label} is a {type(value).__name__}, not a tensor. Name the loss, or an output of the model."
+            f"{label} is of type {type(value).__name__}, not a tensor. Name the loss, or an output of the model."
         )
     if not roots:
         raise UsageError(
@@ -184,7 +184,7 @@ def released_nodes(nodes: Sequence[Node]) -> int:
 
 
 def _is_released(node: Any) -> bool:
-    for role, attribute in _raw_fields(type(node)):
+    for role, attribute in _raw_fields(node.__class__):
         raw = getattr(node, attribute)
         if isinstance(raw, (tuple, list)) or raw is None or raw.data is not None:
             continue
@@ -318,10 +318,13 @@ class RecordsInMemory(SessionReader):
         return next((record for record in self.records(record_type) if getattr(record, "id", -1) == record_id), None)
 
     def last_step(self, record_type: type) -> int:
-        return max((getattr(record, "step", STEP) for record in self.records(record_type)), default=-1)
+        return max((getattr(record, "step", STEP) for record in self._of(record_type)), default=-1)
 
     def count(self, record_type: type) -> int:
-        return min(1, len(list(self.records(record_type))))
+        return min(1, len(self._of(record_type)))
+
+    def _of(self, record_type: type) -> list[Record]:
+        return [record for record in self._list if isinstance(record, record_type)]
 
     def verify(self) -> list[Gap]:
         return []

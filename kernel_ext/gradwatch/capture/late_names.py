@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gradwatch.capture.ledger import tensors_within
+from gradwatch.capture.modules import named_modules
 from gradwatch.capture.parameters import (
     StorageClasses,
     _class_of,  # pyright: ignore[reportPrivateUsage] # same room
@@ -93,7 +94,7 @@ class LateNames:
         if any(id(parameter) in self._known for parameter in root.parameters()):
             return  # the recorder's names hold
         ids: dict[int, int] = {}
-        for path, module in root.named_modules():
+        for path, module in named_modules(root):
             ids[id(module)] = len(self.modules)
             self.modules.append(Module(len(self.modules), name, path, type(module).__name__))
         for parameter, paths in _paths_by_parameter(root):

@@ -8,12 +8,12 @@ saved-tensor hooks it is whatever the pack hook returned.
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradwatch.capture.checkpoints import CHECKPOINT_MODULE, frame_of, inputs_of
 from gradwatch.capture.pack_hooks import SavedHandle
 from gradwatch.capture.torch_internals import is_functorch
 from gradwatch.records import NodeLabel
@@ -30,42 +30,66 @@ _RAW = "_raw_saved_"
 _fields_of_type: dict[type, tuple[tuple[str, str], ...]] = {}
 
 
-class StorageRef(weakref.ref[Any]):
-    """Notes when a storage dies. Costs 0.15 µs, and holds while only C++ owns the storage."""
-
-    __slots__ = ("deaths", "index")
-
-    deaths: list[tuple[int, int]]
-    index: int
+Entry = tuple[int, str, int, tuple[int, ...], torch.dtype]
+"""One saved tensor: node, role, storage, shape, dtype."""
 
 
-def _note_death(ref: StorageRef) -> None:
-    ref.deaths.append((ref.index, perf_counter_ns()))
-
-
-@dataclass(slots=True)
 class SavedRows:
     """Saved tensors of one graph, in forward order, and the storages behind them.
 
-    `sites` holds raw site keys (user, project) of nodes whose saves a pack hook saw.
+    `sites` holds raw site keys (user, project) of nodes whose saves a pack hook saw. `deaths` holds
+    weak references to storages that died, with the time (perf_counter_ns): each costs 0.15 µs, and holds
+    while only C++ owns the storage.
     """
 
-    node: list[int] = field(default_factory=list[int])
-    role: list[str] = field(default_factory=list[str])
-    storage: list[int] = field(default_factory=list[int])
-    shape: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
-    dtype: list[torch.dtype] = field(default_factory=list[torch.dtype])
-    sites: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
-    recomputed: list[int] = field(default_factory=list[int])
-    storage_index: dict[int, int] = field(default_factory=dict[int, int])
-    storage_bytes: list[int] = field(default_factory=list[int])
-    storage_device: list[torch.device] = field(default_factory=list[torch.device])
-    refs: list[StorageRef] = field(default_factory=list[StorageRef])
-    deaths: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    labels: list[NodeLabel] = field(default_factory=list[NodeLabel])
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.recomputed: list[int] = []
+        self.sites: dict[int, tuple[int, int]] = {}
+        self.storage_index: dict[int, int] = {}
+        self.storage_bytes: list[int] = []
+        self.storage_device: list[torch.device] = []
+        self.labels: list[NodeLabel] = []
+        self.frames: set[int] = set()
+        self.deaths: list[tuple[weakref.ref[Any], int]] = []
+        self._refs: list[weakref.ref[Any] | None] = []
+        deaths = self.deaths
+
+        def note_death(ref: weakref.ref[Any]) -> None:
+            deaths.append((ref, perf_counter_ns()))
+
+        self._note_death = note_death
+
+    @property
+    def node(self) -> list[int]:
+        return [entry[0] for entry in self.entries]
+
+    @property
+    def role(self) -> list[str]:
+        return [entry[1] for entry in self.entries]
+
+    @property
+    def storage(self) -> list[int]:
+        return [entry[2] for entry in self.entries]
+
+    @property
+    def shape(self) -> list[tuple[int, ...]]:
+        return [tuple(entry[3]) for entry in self.entries]
+
+    @property
+    def dtype(self) -> list[torch.dtype]:
+        return [entry[4] for entry in self.entries]
+
+    def dead(self) -> list[tuple[int, int]]:
+        """Storages that died, with the time (perf_counter_ns)."""
+        at = {id(ref): index for index, ref in enumerate(self._refs)} if self.deaths else {}
+        return [(at[id(ref)], time) for ref, time in self.deaths]
 
     def add(self, node: int, role: str, tensor: torch.Tensor) -> None:
         """Add one saved tensor: a row for each plain tensor inside it, or a label when it has no storage."""
+        if type(tensor) is torch.Tensor and tensor.layout is torch.strided and not is_functorch(tensor):
+            self._add_plain(node, role, tensor)
+            return
         try:
             plain = list(plain_tensors(tensor))
         except (RuntimeError, NotImplementedError) as error:
@@ -78,28 +102,15 @@ class SavedRows:
             self._add_plain(node, role, part)
 
     def _add_plain(self, node: int, role: str, tensor: torch.Tensor) -> None:
-        self.node.append(node)
-        self.role.append(role)
-        self.storage.append(self.storage_of(tensor))
-        self.shape.append(tuple(tensor.shape))
-        self.dtype.append(tensor.dtype)
-        self.recomputed.append(0)
-
-    def storage_of(self, tensor: torch.Tensor) -> int:
-        """The index of the tensor's storage, added when new."""
-        storage = tensor.untyped_storage()
+        storage: Any = tensor.untyped_storage()
         address = storage._cdata  # the storage's identity
-        found = self.storage_index.get(address)
-        if found is not None:
-            return found
-        index = self.storage_index[address] = len(self.storage_bytes)
-        self.storage_bytes.append(storage.nbytes())
-        self.storage_device.append(tensor.device)
-        ref = StorageRef(storage, _note_death)
-        ref.deaths = self.deaths
-        ref.index = index
-        self.refs.append(ref)
-        return index
+        index = self.storage_index.get(address)
+        if index is None:
+            index = self.storage_index[address] = len(self.storage_bytes)
+            self.storage_bytes.append(storage.nbytes())
+            self.storage_device.append(tensor.device)
+            self._refs.append(weakref.ref(storage, self._note_death))
+        self.entries.append((node, role, index, tensor.shape, tensor.dtype))
 
     def add_hidden(self, node: int, address: int, size: int) -> None:
         """Add a storage that only the pack hooks saw: its tensor's shape is not known."""
@@ -107,20 +118,15 @@ class SavedRows:
             self.storage_index[address] = len(self.storage_bytes)
             self.storage_bytes.append(size)
             self.storage_device.append(torch.device("cpu"))
-        self.node.append(node)
-        self.role.append("hidden")
-        self.storage.append(self.storage_index[address])
-        self.shape.append((size,))
-        self.dtype.append(torch.uint8)
-        self.recomputed.append(0)
+            self._refs.append(None)
+        self.entries.append((node, "hidden", self.storage_index[address], (size,), torch.uint8))
 
     def label(self, node: int, label: Any, text: str) -> None:
         self.labels.append(NodeLabel(node, label, text))
 
-    def key(self) -> tuple[Any, ...]:
-        """What makes two ledgers of one graph the same, of plain numbers and strings."""
-        dtypes = [id(dtype) for dtype in self.dtype]
-        return (self.node, self.role, self.storage, self.shape, dtypes, self.recomputed, self.storage_bytes)
+    def key(self) -> int:
+        """What makes two ledgers of one graph the same, in this process."""
+        return hash((tuple(self.entries), tuple(self.recomputed), tuple(self.storage_bytes)))
 
 
 def plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -186,6 +192,8 @@ def _read_saved(rows: SavedRows, node: int, role: str, raw: Any) -> None:
         rows.add(node, role, data)
     elif type(data) is SavedHandle:
         _read_handle(rows, node, role, data)
+    elif type(data).__module__ == CHECKPOINT_MODULE:
+        _read_checkpoint(rows, node, raw)
     elif data is not None:
         _read_packed(rows, node, role, data)
 
@@ -195,12 +203,20 @@ def _read_handle(rows: SavedRows, node: int, role: str, handle: SavedHandle) -> 
     rows.sites[node] = handle.sites
 
 
+def _read_checkpoint(rows: SavedRows, node: int, raw: Any) -> None:
+    frame = frame_of(raw)
+    rows.label(node, "checkpointed", "inside a checkpoint: recomputed in backward; only its inputs are held")
+    if frame is not None and id(frame) not in rows.frames:
+        rows.frames.add(id(frame))
+        for data in inputs_of(frame):
+            tensor = data.tensor if type(data) is SavedHandle else data
+            if isinstance(tensor, torch.Tensor):
+                rows.add(node, "checkpoint input", tensor)
+
+
 def _read_packed(rows: SavedRows, node: int, role: str, packed: Any) -> None:
     """What another's pack hook left: tensors are read, and the node is labelled either way."""
     kind: type = type(packed)  # pyright: ignore[reportUnknownVariableType] # whatever the program's hook returned
-    if kind.__module__ == "torch.utils.checkpoint":
-        rows.label(node, "checkpointed", "inside a checkpoint: recomputed in backward, nothing of it is held")
-        return
     tensors = list(tensors_within(packed))
     offloaded = isinstance(packed, tuple) and len(packed) == 2 and isinstance(packed[0], torch.device)  # pyright: ignore[reportUnknownArgumentType] # save_on_cpu packs (device, tensor)
     if offloaded:

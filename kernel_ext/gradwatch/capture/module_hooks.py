@@ -46,7 +46,7 @@ class OutputGradients:
     def watch(self, table: ModuleTable, module: int, output: Any) -> None:
         """Hook every tensor of a module's output that has a grad_fn."""
         call = -1
-        for path, tensor in tensors_in(output):
+        for path, tensor in (("", output),) if type(output) is torch.Tensor else tensors_in(output):
             node = tensor.grad_fn
             if node is None:
                 continue
@@ -173,10 +173,13 @@ class ModuleHooks:
         intervals = self.intervals.mine()
         number = self._table.id_of(module)
         stack = intervals.stack
-        if number is None or all(place[0] != number for place in stack):
+        if number is None or not stack:
             return  # entered before the recording began
-        while stack[-1][0] != number:
-            stack.pop()
+        if stack[-1][0] != number:
+            if all(place[0] != number for place in stack):
+                return  # likewise
+            while stack[-1][0] != number:
+                stack.pop()
         intervals.leave()
         if self.outputs is not None:
             if torch.is_grad_enabled():

@@ -96,17 +96,14 @@ class PackHooks:
         hook_stack._saved_tensors_hooks_enable = self._enable  # likewise
         return None
 
-    def stop(self) -> bool:
-        """Take our pair off the stack. False when that is not possible: called from another thread."""
+    def stop(self) -> None:
+        """Take our pair off the stack. From another thread than start()'s: at that one's next saved tensor."""
         if self._original is None:
-            return True
+            return
         hook_stack._saved_tensors_hooks_disable, hook_stack._saved_tensors_hooks_enable = self._original  # give back
         self._original = None
-        if threading.get_ident() != self._thread:
-            self._probe.enabled = False
-            return False
-        self._take_out()
-        return True
+        if threading.get_ident() == self._thread:
+            self._take_out()
 
     def take_events(self) -> list[PackEvent]:
         """What happened since the last call."""
@@ -151,7 +148,9 @@ class PackHooks:
         handle.version = None
         handle.sites = NO_SITES
         handle.tensor = _alias(tensor)
-        if self._probe.enabled:
+        if self._original is None:
+            self._take_out()  # stopped on another thread, which could not reach this one's stack
+        elif self._probe.enabled:
             try:
                 if function_modes():
                     with torch._C.DisableTorchFunction():

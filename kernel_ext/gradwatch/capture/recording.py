@@ -159,12 +159,8 @@ class Recording:
         self.parameters.remove_hooks()
         for call in self.calls.active:
             _remove(call.node_hooks)
-        if self.pack_hooks is not None and not self.pack_hooks.stop():
-            self._tell(
-                Notice(
-                    "recorder", "stop() ran on another thread than start(): saved-tensor hooks stay there, inactive."
-                )
-            )
+        if self.pack_hooks is not None:
+            self.pack_hooks.stop()
         self.stop_lines()
 
     def _start_pack_hooks(self) -> None:

@@ -120,20 +120,29 @@ class StatisticRows:
     def add_many(self, tensors: Iterable[Tensor | None]) -> list[int]:
         """Append the statistics of many tensors, contiguous CPU ones in one call. Returns their rows."""
         numbers: list[int] = []
-        batch: list[tuple[int, int, int, int]] = []
+        data: list[int] = []
+        codes: list[int] = []
+        counts: list[int] = []
+        addresses: list[int] = []
         for tensor in tensors:
-            data, code, contiguous = self._locate(tensor)
+            pointer, code, contiguous = self._locate(tensor)
             if contiguous and tensor is not None:
                 number = self._arena.take()
-                batch.append((data, tensor.numel(), code, self._addresses[number]))
+                data.append(pointer)
+                codes.append(code)
+                counts.append(tensor.numel())
+                addresses.append(self._addresses[number])
             else:
                 number = self.add(tensor)
             numbers.append(number)
-        if batch and self._kernel is not None:
-            columns = zip(*batch, strict=True)
-            types = (np.uintp, np.int64, np.int32, np.uintp)
-            arrays = [np.array(column, dtype) for column, dtype in zip(columns, types, strict=True)]
-            self._kernel.many(len(batch), *(array.ctypes.data for array in arrays))
+        if data and self._kernel is not None:
+            arrays = (
+                np.array(data, np.uintp),
+                np.array(counts, np.int64),
+                np.array(codes, np.int32),
+                np.array(addresses, np.uintp),
+            )
+            self._kernel.many(len(data), *(array.ctypes.data for array in arrays))
         return numbers
 
     def _locate(self, tensor: Tensor | None) -> tuple[int, int, bool]:
@@ -214,17 +223,23 @@ class StatisticRows:
         Waits for devices whose rows have not landed: ask `is_ready` first in a training path. Raises
         IndexError where a number is no row of this table.
         """
-        return columns_of(self._gather(numbers))
+        return columns_of(self._arena.heads(self._collect(numbers)))
+
+    def norms(self, numbers: Rows = None) -> NDArray[np.float64]:
+        """Return the L2 norms of these rows alone. Waits and raises like `columns`."""
+        return self._gather(numbers)["l2"]
 
     def histogram_codes(self, numbers: Rows = None) -> NDArray[np.uint8]:
         """Return histograms, shape (rows, 64), coded as `records.Histograms` says. Waits like `columns`."""
-        return codes_of(self._gather(numbers))
+        return codes_of(self._arena.histograms(self._collect(numbers)))
 
     def _gather(self, numbers: Rows) -> NDArray[np.void]:
+        return self._arena.gather(self._collect(numbers))
+
+    def _collect(self, numbers: Rows) -> NDArray[np.int64]:
         for device in self._devices.values():
             device.collect(self._arena)
-        wanted = np.arange(len(self)) if numbers is None else np.asarray(numbers, np.int64)
-        return self._arena.gather(wanted)
+        return np.arange(len(self)) if numbers is None else np.asarray(numbers, np.int64)
 
 
 def _why_not_cuda() -> str | None:

@@ -13,6 +13,7 @@ from gradwatch.capture.graph import column
 from gradwatch.capture.held import held_from_hooks, held_from_walk
 from gradwatch.records import (
     Backward,
+    Column,
     Gradients,
     Histograms,
     ModuleOutputs,
@@ -181,8 +182,11 @@ def _call_records(step: int, call: BackwardCall) -> Iterator[Record]:
         ("module", call.module_rows),
         ("node", call.node_rows),
     ]
-    for kind, found in kinds:
-        yield from _gradient_records(step, call, kind, found)
+    if any(found for _, found in kinds):
+        columns = call.rows.columns()
+        codes = call.rows.histogram_codes() if call.rows.histogram else None
+        for kind, found in kinds:
+            yield from _gradient_records((step, call.index, kind), found, columns, codes)
     if call.saved is not None and call.order is not None and call.ledger >= 0:
         if call.curve is not None:
             yield held_from_hooks(step, call, call.curve, call.order)
@@ -191,22 +195,26 @@ def _call_records(step: int, call: BackwardCall) -> Iterator[Record]:
 
 
 def _gradient_records(
-    step: int, call: BackwardCall, kind: SubjectKind, found: list[tuple[int, int]]
+    where: tuple[int, int, SubjectKind],
+    found: list[tuple[int, int]],
+    all_columns: dict[str, NDArray[Any]],
+    all_codes: NDArray[np.uint8] | None,
 ) -> Iterator[Gradients | Histograms]:
-    seen = [(subject, row) for subject, row in found if row >= 0]
-    if not seen:
+    pairs = np.array(found, np.int64).reshape(-1, 2)
+    pairs = pairs[pairs[:, 1] >= 0]
+    if not len(pairs):
         return
-    subjects = np.array([subject for subject, _ in seen], np.int64)
-    rows = np.array([row for _, row in seen], np.int64)
-    columns = call.rows.columns(rows)
-    codes = call.rows.histogram_codes(rows) if call.rows.histogram else None
-    if len(np.unique(subjects)) < len(subjects):
+    subjects, rows = pairs[:, 0], pairs[:, 1]
+    columns = {name: values[rows] for name, values in all_columns.items()}
+    codes = None if all_codes is None else all_codes[rows]
+    if len(set(subjects.tolist())) < len(subjects):
         subjects, columns, codes = _merge(subjects, columns, codes)
     ids = column(subjects, "<u4")
-    packed = {name: column(values, _dtype_text(values)) for name, values in columns.items()}
-    yield Gradients(step, call.index, kind, ids, packed)
+    yield Gradients(
+        *where, ids, {name: Column(_dtype_text(values), values.tobytes()) for name, values in columns.items()}
+    )
     if codes is not None:
-        yield Histograms(step, call.index, kind, ids, column(codes.ravel(), "|u1"))
+        yield Histograms(*where, ids, Column("|u1", codes.tobytes()))
 
 
 def _dtype_text(values: Any) -> str:

@@ -164,11 +164,17 @@ class Steps:
     def _split_loose(self) -> None:
         loose = [call for call in self._loose if call.ended]
         self._loose = [call for call in self._loose if not call.ended]
+        # A call that began inside another follows it: a step ends before the next that would end one.
+        ends = False
         for call in loose:
+            is_next = call.is_outermost and _ends_a_step(call)
+            if is_next and ends:
+                self._end("backward")
+            ends = ends or is_next
             call.index = len(self._open.calls)
             self._open.calls.append(call)
-            if call.is_outermost and _ends_a_step(call):
-                self._end("backward")
+        if ends:
+            self._end("backward")
 
     def _awaits_optimizer(self) -> bool:
         return self._outermost_loose() <= MAX_MICRO_BATCHES and self._optimizer_in_sight()

@@ -7,18 +7,19 @@ parameter, evenly spread runs of a large one. No device is waited for.
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gradwatch.capture.graph import column
-from gradwatch.capture.statistics_cpu import CODES, load_kernel
+from gradwatch.capture.statistics_cpu import CODES, Kernel, load_kernel
+from gradwatch.capture.statistics_layout import PLAIN_TYPES
 from gradwatch.records import OptimizerStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -71,48 +72,55 @@ class MeasuredStep:
 class CpuSamples:
     """Samples of plain CPU parameters, taken and compared by the compiled kernel in one call each."""
 
-    places: list[int] = field(default_factory=list[int])
-    tensors: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
-    numels: list[int] = field(default_factory=list[int])
-    _arrays: tuple[NDArray[Any], ...] = ()
-    _buffer: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    places: list[int]
+    numels: list[int]
+    pointers: list[int]
+    _tensors: list[torch.Tensor]
+    _arrays: tuple[NDArray[Any], ...]
+    _buffer: NDArray[np.uint8]
     _squares: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
-    def take(self, buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Copy samples into `buffer`, grown when too small, and return it for the next step."""
-        kernel = load_kernel()
-        assert kernel is not None  # noqa: S101  # made only where there is one
-        kinds = [CODES[tensor.dtype] for tensor in self.tensors]
-        self.numels = [tensor.numel() for tensor in self.tensors]
-        sizes = [min(n, SAMPLE) * tensor.element_size() for n, tensor in zip(self.numels, self.tensors, strict=True)]
+    @staticmethod
+    def of(places: list[int], tensors: list[torch.Tensor]) -> CpuSamples:
+        """Room for samples of `tensors`, reused while their data stays where it is."""
+        numels = [tensor.numel() for tensor in tensors]
+        sizes = [min(n, SAMPLE) * tensor.element_size() for n, tensor in zip(numels, tensors, strict=True)]
         offsets = np.concatenate([[0], np.cumsum([(size + 63) // 64 * 64 for size in sizes])]).astype(np.int64)
-        if len(buffer) < offsets[-1]:
-            buffer = np.empty(int(offsets[-1]), np.uint8)
-        data = np.array([tensor.data_ptr() for tensor in self.tensors], np.uintp)
-        self._arrays = (data, np.array(self.numels, np.int64), np.array(kinds, np.int32), offsets)
-        self._buffer = buffer
-        kernel.sample(len(self.tensors), *(array.ctypes.data for array in self._arrays), buffer.ctypes.data)
-        return buffer
+        pointers = [tensor.data_ptr() for tensor in tensors]
+        kinds = [CODES[tensor.dtype] for tensor in tensors]
+        arrays = (np.array(pointers, np.uintp), np.array(numels, np.int64), np.array(kinds, np.int32), offsets)
+        return CpuSamples(places, numels, pointers, tensors, arrays, np.empty(int(offsets[-1]), np.uint8))
+
+    def are_in_place(self) -> bool:
+        """Whether every tensor's data is where it was: reading elsewhere could end the process."""
+        return [tensor.data_ptr() for tensor in self._tensors] == self.pointers
+
+    def take(self) -> None:
+        """Copy the samples."""
+        pointers = (array.ctypes.data for array in self._arrays)
+        _kernel().sample(len(self.numels), *pointers, self._buffer.ctypes.data)
 
     def compare(self) -> None:
         """Compare the parameters as they are now with their samples."""
-        kernel = load_kernel()
-        assert kernel is not None  # noqa: S101  # as above
-        self._squares = np.zeros(2 * len(self.tensors))
-        same = [tensor.data_ptr() for tensor in self.tensors] == self._arrays[0].tolist()
-        if not same:  # the optimizer replaced the data: compare with what the parameter holds now
-            data = np.array([tensor.data_ptr() for tensor in self.tensors], np.uintp)
-            self._arrays = (data, *self._arrays[1:])
-        pointers = (array.ctypes.data for array in self._arrays)
-        kernel.update(len(self.tensors), *pointers, self._buffer.ctypes.data, self._squares.ctypes.data)
-        self.tensors = []
+        self._squares = np.zeros(2 * len(self.numels))
+        data, *others = self._arrays
+        if not self.are_in_place():  # the optimizer replaced the data: compare with what is there now
+            data = np.array([tensor.data_ptr() for tensor in self._tensors], np.uintp)
+        pointers = (array.ctypes.data for array in (data, *others))
+        _kernel().update(len(self.numels), *pointers, self._buffer.ctypes.data, self._squares.ctypes.data)
+        self._tensors = []  # the step may be written long after the program dropped its model
 
     def is_ready(self) -> bool:
         return True
 
     def norms_and_ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        before, change = self._squares[0::2], self._squares[1::2]
-        return _norms_and_ratios(before, change, self.numels)
+        return _norms_and_ratios(self._squares[0::2], self._squares[1::2], self.numels)
+
+
+def _kernel() -> Kernel:
+    kernel = load_kernel()
+    assert kernel is not None  # noqa: S101  # CpuSamples are made only where there is one
+    return kernel
 
 
 @dataclass(slots=True, eq=False)
@@ -153,6 +161,20 @@ class DeviceSamples:
         return _norms_and_ratios(before, change, self.numels)
 
 
+@dataclass(slots=True, eq=False)
+class Plan:
+    """What can be kept from step to step while an optimizer has the same leaves with gradients."""
+
+    identities: list[int]
+    leaves: list[torch.Tensor]
+    subjects: list[int]
+    cpu: CpuSamples | None
+    others: list[tuple[int, torch.Tensor]]
+
+    def fits(self, leaves: list[torch.Tensor]) -> bool:
+        return self.identities == list(map(id, leaves)) and (self.cpu is None or self.cpu.are_in_place())
+
+
 class Updates:
     """Measures around optimizer.step(): `before`, then `after` gives what to write."""
 
@@ -160,22 +182,25 @@ class Updates:
         self._new_rows = new_rows
         self._will_claim = will_claim
         self._open: weakref.WeakKeyDictionary[torch.optim.Optimizer, MeasuredStep] = weakref.WeakKeyDictionary()
-        self._buffer = np.empty(0, np.uint8)
+        self._plans: weakref.WeakKeyDictionary[torch.optim.Optimizer, Plan] = weakref.WeakKeyDictionary()
         self.read_gradients: dict[int, tuple[int, int, BackwardCall, int]] = {}
         """By parameter: id and version of a gradient that a backward call read, the call, and its row."""
 
     def before(self, optimizer: torch.optim.Optimizer, number: int, parameters: ParameterTable) -> None:
         """Read the gradients that the optimizer is about to use, and sample the parameters."""
-        used = [(id_, leaf) for leaf in _leaves(optimizer) if (id_ := _id_of(leaf, parameters)) >= 0]
+        leaves = [leaf for group in optimizer.param_groups for leaf in group["params"] if leaf.grad is not None]
+        plan = self._plans.get(optimizer)
+        if plan is None or not plan.fits(leaves):
+            plan = self._plans[optimizer] = _plan(leaves, parameters)
         rows = self._new_rows()
         rows.histogram = False
         self._open[optimizer] = MeasuredStep(
             optimizer=number,
             optimizer_class=type(optimizer).__name__,
-            subjects=[id_ for id_, _ in used],
-            gradients=[self._gradient_row(rows, id_, leaf.grad, number) for id_, leaf in used],
+            subjects=plan.subjects,
+            gradients=self._gradient_rows(rows, plan, number),
             own_rows=rows,
-            comparisons=self._sample([leaf for _, leaf in used]),
+            comparisons=_sample_all(plan),
         )
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
@@ -192,46 +217,64 @@ class Updates:
         measured = self._open.pop(optimizer, None)
         return measured if measured is not None and measured.is_complete else None
 
-    def _gradient_row(self, rows: StatisticRows, leaf: int, gradient: Any, optimizer: int) -> tuple[StatisticRows, int]:
-        known = self.read_gradients.get(leaf)
-        if known is not None:
-            identity, version, call, row = known
-            if identity == id(gradient) and version == gradient._version and self._will_claim(optimizer, call):
-                return call.rows, row
-        return rows, rows.add(gradient)
+    def _gradient_rows(self, rows: StatisticRows, plan: Plan, optimizer: int) -> list[tuple[StatisticRows, int]]:
+        """Rows of the gradients: those that a backward call of this step read, where nothing changed since."""
+        found: list[tuple[StatisticRows, int]] = []
+        claimed: dict[BackwardCall, bool] = {}
+        for subject, leaf in zip(plan.subjects, plan.leaves, strict=True):
+            gradient: Any = leaf.grad
+            known = self.read_gradients.get(subject)
+            if known is not None and known[0] == id(gradient) and known[1] == gradient._version:
+                call = known[2]
+                usable = claimed.get(call)
+                if usable is None:
+                    usable = claimed[call] = self._will_claim(optimizer, call)
+                if usable:
+                    found.append((call.rows, known[3]))
+                    continue
+            found.append((rows, rows.add(gradient)))
+        return found
 
-    def _sample(self, leaves: Sequence[torch.Tensor]) -> list[CpuSamples | DeviceSamples]:
-        cpu = CpuSamples()
-        others: dict[torch.device, DeviceSamples] = {}
-        has_kernel = load_kernel() is not None
-        for place, leaf in enumerate(leaves):
-            tensor = _local_data(leaf)
-            if tensor is None:
-                continue
-            group = cpu if has_kernel and _fits_kernel(tensor) else others.setdefault(tensor.device, DeviceSamples())
+
+def _plan(leaves: list[torch.Tensor], parameters: ParameterTable) -> Plan:
+    known = [(watched.id, leaf) for leaf in leaves if (watched := parameters.find(leaf)) is not None]
+    data = [(place, _local_data(leaf)) for place, (_, leaf) in enumerate(known)]
+    has_kernel = load_kernel() is not None
+    plain = [place for place, each in data if each is not None and type(known[place][1]) in PLAIN_TYPES]
+    cpu = [place for place in plain if has_kernel and _fits_kernel(known[place][1])]
+    return Plan(
+        identities=list(map(id, leaves)),
+        leaves=[leaf for _, leaf in known],
+        subjects=[number for number, _ in known],
+        # The leaves themselves: their data may be replaced, which a detached alias would not see.
+        cpu=CpuSamples.of(cpu, [known[place][1] for place in cpu]) if cpu else None,
+        others=[(place, known[place][1]) for place, each in data if each is not None and place not in cpu],
+    )
+
+
+def _sample_all(plan: Plan) -> list[CpuSamples | DeviceSamples]:
+    taken: list[CpuSamples | DeviceSamples] = []
+    if plan.cpu is not None:
+        plan.cpu.take()
+        # A copy of the counts: the step may be written after the next one was measured.
+        taken.append(replace(plan.cpu))
+    by_device: dict[torch.device, DeviceSamples] = {}
+    for place, leaf in plan.others:
+        data = _local_data(leaf)
+        if data is not None:
+            group = by_device.setdefault(data.device, DeviceSamples())
             group.places.append(place)
-            group.tensors.append(tensor)
-        if cpu.tensors:
-            self._buffer = cpu.take(self._buffer)
-        with torch.no_grad():
-            for each in others.values():
-                each.take()
-        return [each for each in (cpu, *others.values()) if each.places]
-
-
-def _leaves(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [leaf for group in optimizer.param_groups for leaf in group["params"] if leaf.grad is not None]
-
-
-def _id_of(leaf: torch.Tensor, parameters: ParameterTable) -> int:
-    watched = parameters.find(leaf)
-    return -1 if watched is None else watched.id
+            group.tensors.append(data)
+    with torch.no_grad():
+        for each in by_device.values():
+            each.take()
+    return [*taken, *by_device.values()]
 
 
 def _local_data(leaf: torch.Tensor) -> torch.Tensor | None:
     """The leaf's own data as a plain dense tensor; None where it has none that can be compared."""
     local = getattr(leaf, "_local_tensor", leaf)
-    if type(local) not in (torch.Tensor, torch.nn.Parameter) or local.layout is not torch.strided or local.is_meta:
+    if type(local) not in PLAIN_TYPES or local.layout is not torch.strided or local.is_meta:
         return None
     if not local.untyped_storage().nbytes():
         return None
@@ -272,7 +315,7 @@ def _gradient_norms(gradients: list[tuple[StatisticRows, int]]) -> list[float]:
         if row >= 0:
             by_rows.setdefault(id(rows), (rows, []))[1].append(place)
     for rows, places in by_rows.values():
-        values = rows.columns(np.array([gradients[place][1] for place in places], np.int64))["l2"]
+        values = rows.norms(np.array([gradients[place][1] for place in places], np.int64))
         for place, value in zip(places, values.tolist(), strict=True):
             norms[place] = value
     return norms

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
-from rich.console import Group
+from rich.console import Console, Group
 
-from gradwatch.reporters import content, html, page, terminal
+from gradwatch.reporters import content, html, numbers, page, terminal
 from gradwatch.reporters.gradient_rows import common_prefix, grouped, merged
-from gradwatch.reporters.numbers import TIMES
-from gradwatch.reporters.terminal_graph import TreeOptions
+from gradwatch.reporters.terminal_graph import TreeOptions, graph_sentence, graph_tree
+from gradwatch.reporters.terminal_held import classes_line, held_bars
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from gradwatch.session.session import Session
 
 Bundle = dict[str, str]
-NameOfCell = "Callable[[str], str | None]"
+NameOfCell: TypeAlias = "Callable[[str], str | None]"
+"""Gives the name of the cell that a file name of IPython's stands for, as in tracebacks: In[3]."""
 
 TEXT_WIDTH = 100
 TEXT_ROWS = 40
@@ -79,23 +81,31 @@ def held_now(session: Session, name_of_cell: NameOfCell, what: str, by: HeldKey 
     report["held"]["by"] = [split for each in reports for split in each["held"]["by"]]
     report = _with_cells(report, session, name_of_cell)
     notices = _notices(session)
-    when = f"held through {what} now"
-    bars = terminal.held(report, TEXT_WIDTH, TEXT_ROWS)
-    title = f"{what}: {html.numbers.size(report['held']['total_bytes'])} held now for its backward"
-    return _bundle(html.held(report, when=when, notices=notices), title, bars, *(notice["text"] for notice in notices))
+    summary, when = report["held"], f"held through {what} now"
+    bars = [held_bars(split, TEXT_WIDTH - 2, TEXT_HELD) for split in summary["by"]]
+    said = page.section(f"{numbers.size(summary['total_bytes'])} {when}", "", classes_line(summary), *bars)
+    return _bundle(html.held(report, when=when, notices=notices), said, *(notice["text"] for notice in notices))
 
 
 def graph_now(session: Session, name_of_cell: NameOfCell, what: str) -> Bundle:
     """Bundle the graph behind a live tensor; `session` is its late session."""
     report = _with_cells(content.graph_report(session, None), session, name_of_cell)
     notices = _notices(session)
-    tree = terminal.graph(report, TEXT_WIDTH, TreeOptions())
-    texts = (notice["text"] for notice in notices)
-    return _bundle(html.graph(report, what=what, notices=notices), f"Graph behind {what}", tree, *texts)
+    tree = graph_tree(report, TEXT_WIDTH - 2, TreeOptions())
+    said = page.section(f"Graph behind {what}", graph_sentence(report["graph"]), tree)
+    return _bundle(html.graph(report, what=what, notices=notices), said, *(notice["text"] for notice in notices))
 
 
 def _bundle(element: str, *texts: RenderableType) -> Bundle:
-    return {"text/html": element, "text/plain": page.plain_text(Group(*(text for text in texts if text != "")))}
+    return {"text/html": element, "text/plain": _plain(Group(*(text for text in texts if text != "")))}
+
+
+def _plain(report: RenderableType) -> str:
+    """Lay a report out as text. In a notebook rich would display what it prints, whatever its file is."""
+    out = io.StringIO()
+    console = Console(file=out, width=TEXT_WIDTH, force_jupyter=False, color_system=None, highlight=False, markup=False)
+    console.print(report)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _notices(session: Session) -> list[NoticeRow]:
@@ -105,7 +115,7 @@ def _notices(session: Session) -> list[NoticeRow]:
 def _grouped_gradients(report: ShowReport) -> GradientsReport:
     groups = grouped(report["gradients"], TEXT_ROWS)
     rows: list[GradientRow] = [
-        group[0] if len(group) == 1 else merged(f"{common_prefix(group)} {TIMES}{len(group)}", group)
+        group[0] if len(group) == 1 else merged(f"{common_prefix(group)} {numbers.TIMES}{len(group)}", group)
         for group in groups[:TEXT_ROWS]
     ]
     fields: dict[str, Any] = {**report, "kind": "parameter", "only_trouble": False, "gradients": rows}

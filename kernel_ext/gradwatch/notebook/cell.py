@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator
 
     from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
@@ -20,19 +21,45 @@ def run_inside(shell: InteractiveShell, magic_line: str, cell: str) -> Execution
     nothing runs after it that would not have run without the magic.
     """
     hook: Any = shell.displayhook  # its exec_result is the running cell's result
+    untyped: Any = shell
+    run_cell: Callable[..., ExecutionResult] = untyped.run_cell
     running: ExecutionResult | None = hook.exec_result
-    count = shell.execution_count
-    number: int | None = None if running is None else running.execution_count
-    shell.execution_count = count if number is None else number
-    try:
-        with _outside_of_loop():
-            result = shell.run_cell(_with_line(magic_line, cell), store_history=False)
-    finally:
-        shell.execution_count = count
-        hook.exec_result = running
+    with _numbered(shell, None if running is None else running.execution_count), _loop_of_its_own(untyped):
+        try:
+            result = run_cell(_with_line(magic_line, cell), store_history=False)
+        finally:
+            hook.exec_result = running
     if running is not None:
         running.error_in_exec = result.error_before_exec or result.error_in_exec
     return result
+
+
+@contextmanager
+def _numbered(shell: InteractiveShell, number: int | None) -> Generator[None, None, None]:
+    """Give the next cell to run the number of the one that runs, for tracebacks and for its output.
+
+    IPython takes the first when it compiles a cell, and the second (which it counts from the number of the
+    cell to come) when the cell displays its value. Transformers of the syntax tree are called in between.
+    """
+    count = shell.execution_count
+    shell.execution_count = count if number is None else number
+    back = _CountBack(shell, count)
+    shell.ast_transformers.append(back)
+    try:
+        yield
+    finally:
+        shell.ast_transformers.remove(back)
+        shell.execution_count = count
+
+
+class _CountBack(ast.NodeTransformer):
+    def __init__(self, shell: InteractiveShell, count: int) -> None:
+        self._shell = shell
+        self._count = count
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        self._shell.execution_count = self._count
+        return node
 
 
 def _with_line(magic_line: str, cell: str) -> str:
@@ -48,11 +75,29 @@ def _with_line(magic_line: str, cell: str) -> str:
 
 
 @contextmanager
-def _outside_of_loop() -> Iterator[None]:
-    """Let IPython run `await` in the inner cell on its own event loop, while a kernel's loop runs this cell.
+def _loop_of_its_own(shell: Any) -> Generator[None, None, None]:
+    """Let IPython run an inner cell with `await` in it on an event loop of its own.
 
-    asyncio refuses a loop inside a running one. The calls are those that asyncio documents for other
-    implementations of loops and tasks.
+    A kernel's loop is busy with the outer cell; what belongs to it cannot be awaited in the inner one.
+    """
+    runner: Callable[[Any], object] = shell.loop_runner
+
+    def run(coroutine: object) -> object:
+        with _outside_of_loop():
+            return runner(coroutine)
+
+    shell.loop_runner = run
+    try:
+        yield
+    finally:
+        shell.loop_runner = runner
+
+
+@contextmanager
+def _outside_of_loop() -> Generator[None, None, None]:
+    """Lay the running event loop aside: asyncio refuses to run one inside another.
+
+    The calls are those that asyncio documents for other implementations of loops and tasks.
     """
     loop = asyncio._get_running_loop()  # noqa: SLF001  # as documented for loop implementations
     if loop is None:

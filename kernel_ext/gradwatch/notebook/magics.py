@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import os
 import shutil
+import sys
 import tempfile
 import weakref
 from contextlib import contextmanager
@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError as MagicUsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
-from IPython.display import display
+from IPython.display import display  # pyright: ignore[reportUnknownVariableType]  # untyped
 
-from gradwatch.errors import GradwatchError, MissingDependency, SessionExists, UsageError
+from gradwatch.errors import GradwatchError, MissingDependency, UsageError
 from gradwatch.notebook import cell as inner_cell
 from gradwatch.notebook.options import COMMANDS, USAGE, parse_cell, parse_line, print_help
+from gradwatch.reporters import numbers
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -32,32 +33,28 @@ NEXT = "Next: %gradwatch gradients · held --by module · graph"
 KEPT = f"{NEXT}. Kept until the next %%gradwatch; -o FILE keeps it for good."
 
 
-def register(shell: InteractiveShell) -> None:
-    """Add the magics, unless they are there."""
+def register(shell: Any) -> None:
+    """Add the magics to an InteractiveShell, unless they are there."""
     if _magics_of(shell) is None:
         shell.register_magics(GradwatchMagics)
         shell.set_hook("complete_command", _complete, str_key="%gradwatch")
 
 
-def unregister(shell: InteractiveShell) -> None:
-    """Take the magics out, and end what they have under way."""
+def unregister(shell: Any) -> None:
+    """Take the magics out of an InteractiveShell, and end what they have under way."""
     magics = _magics_of(shell)
     if magics is None:
         return
     magics.close()
-    manager: Any = shell.magics_manager
     for kind in ("line", "cell"):
-        manager.magics[kind].pop("gradwatch", None)
-    manager.registry.pop(GradwatchMagics.__name__, None)
-    parts: Any = shell.configurables
-    parts[:] = [part for part in parts if part is not magics]
-    hooks: Any = shell.strdispatchers["complete_command"]
-    hooks.strs.pop("%gradwatch", None)
+        shell.magics_manager.magics[kind].pop("gradwatch", None)
+    shell.magics_manager.registry.pop(GradwatchMagics.__name__, None)
+    shell.configurables[:] = [part for part in shell.configurables if part is not magics]
+    shell.strdispatchers["complete_command"].strs.pop("%gradwatch", None)
 
 
-def _magics_of(shell: InteractiveShell) -> GradwatchMagics | None:
-    found: Any = shell.magics_manager.registry.get("GradwatchMagics")
-    return found
+def _magics_of(shell: Any) -> GradwatchMagics | None:
+    return shell.magics_manager.registry.get(GradwatchMagics.__name__)
 
 
 def _complete(_: object, event: Any) -> list[str]:
@@ -66,7 +63,7 @@ def _complete(_: object, event: Any) -> list[str]:
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _one_line_errors() -> Generator[None, None, None]:
     """Show what we raise on purpose as IPython shows wrong use of a magic: a sentence, no traceback."""
     try:
         yield
@@ -82,7 +79,7 @@ class GradwatchMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self._shell = shell
+        self._shell: Any = shell
         self._started: Recorder | None = None
         self._latest: Path | None = None
         self._scratch: Path | None = None
@@ -156,13 +153,14 @@ class GradwatchMagics(Magics):
     def _status(self) -> None:
         recorder = _running()
         if recorder is None:
-            latest = f" The latest session is {self._latest}: %gradwatch show" if self._latest else ""
-            print(f"Nothing is being recorded. Begin with: %gradwatch watch model.{latest}")
+            print("Nothing is being recorded. Begin with: %gradwatch watch model")
+            if self._latest is not None:
+                of_cell = self._latest.parent == self._scratch
+                what = "that of a cell" if of_cell else str(self._latest)
+                print(f"The latest session is {what}. Look: %gradwatch show")
             return
         recorder.flush()
         size = recorder.path.stat().st_size if recorder.path.exists() else 0
-        from gradwatch.reporters import numbers  # noqa: PLC0415  # loaded when a report is asked for
-
         steps = numbers.counted(max(recorder.step_number, 0), "step")
         print(f"Recording to {recorder.path}, detail {recorder.options.detail}: {steps}, {numbers.size(size)}.")
 
@@ -174,7 +172,8 @@ class GradwatchMagics(Magics):
         self._started = None
         self._latest = recorder.path
         with self._session() as session:
-            print(f"Recorded {len(session.steps)} steps to {recorder.path}. Look: %gradwatch show")
+            steps = numbers.counted(len(session.steps), "step")
+        print(f"Recorded {steps} to {recorder.path}. Look: %gradwatch show")
 
     def _look_at_session(self, options: Namespace) -> None:
         from gradwatch.notebook import bundle  # noqa: PLC0415  # loads numpy and rich
@@ -244,7 +243,7 @@ class GradwatchMagics(Magics):
         _display(shown)
 
     @contextmanager
-    def _session(self, path: Path | None = None) -> Iterator[Session]:
+    def _session(self, path: Path | None = None) -> Generator[Session, None, None]:
         """Open `path`, or the session that runs, or the latest."""
         from gradwatch.session.session import Session  # noqa: PLC0415  # loads numpy and msgspec
 
@@ -256,6 +255,8 @@ class GradwatchMagics(Magics):
         if path is None:
             raise UsageError("There is no session yet. Record one: %gradwatch watch model. Or: %gradwatch open FILE")
         with Session(path) as session:
+            if recorder is not None and path == recorder.path and not len(session.steps):
+                raise UsageError(f"{path} is being recorded, and no step is over yet. Train, then look again.")
             yield session
 
     def _scratch_path(self) -> Path:
@@ -282,8 +283,6 @@ def _display(shown: dict[str, str]) -> None:
 
 def _running() -> Recorder | None:
     """Return this process's recorder. One can only run where its module is loaded already."""
-    import sys  # noqa: PLC0415
-
     module = sys.modules.get("gradwatch.capture.recorder")
     return None if module is None else module.running()
 

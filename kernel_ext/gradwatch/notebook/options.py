@@ -32,12 +32,15 @@ USAGE = """\
 """
 
 
-class _HelpAsked(Exception):  # noqa: N818  # not an error
+class _HelpAsked(Exception):  # not an error
     pass
 
 
 class _Parser(argparse.ArgumentParser):
     """Raises what argparse would exit with."""
+
+    def format_help(self) -> str:
+        return USAGE if self.prog == "%gradwatch" else super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. See: {self.prog.split(' ', maxsplit=1)[0]} help")
@@ -82,8 +85,8 @@ def _parse(parser: _Parser, line: str) -> argparse.Namespace | None:
 
 
 def _line_parser() -> _Parser:
-    parser = _Parser("%gradwatch", usage=USAGE, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser = _Parser("%gradwatch", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="%gradwatch")
     for name, (text, add_options) in COMMANDS.items():
         made = commands.add_parser(name, description=text, allow_abbrev=False)
         add_options(made)

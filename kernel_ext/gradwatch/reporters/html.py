@@ -61,7 +61,10 @@ def gradients(report: GradientsReport, *, hint: str = "") -> str:
     parts = [_sentence(f"Gradients of {subject} at step {report['step']}: {states(rows) or 'there are none'}.")]
     if rows and report["kind"] == "parameter":
         modules = html_gradients.by_module(rows)
-        parts += [_heading("Norm by depth", _band_remark(report["steps"])), html_gradients.chart(modules, report["step"])]
+        parts += [
+            _heading("Norm by depth", _band_remark(report["steps"])),
+            html_gradients.chart(modules, report["step"]),
+        ]
         parts += [_heading("Parameters", ""), html_gradients.table(modules)]
     elif rows:
         alone = [html_gradients.ModuleRows(row["name"], row, [row]) for row in rows]
@@ -96,7 +99,7 @@ def document(element: str, title: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{text(title)}</title>'
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-        "<style>body{margin:0}</style></head><body class=\"gw-page\">"
+        '<style>body{margin:0}</style></head><body class="gw-page">'
         f"{element}</body></html>"
     )
 
@@ -148,9 +151,7 @@ def _curves(report: ShowReport) -> str:
 def _notices(notices: Sequence[NoticeRow]) -> str:
     if not notices:
         return ""
-    lines = [
-        f"<div>{notice_glyph()}<div>{text(notice['text'])}{_often(notice)}</div></div>" for notice in notices
-    ]
+    lines = [f"<div>{notice_glyph()}<div>{text(notice['text'])}{_often(notice)}</div></div>" for notice in notices]
     return _heading("What cannot be seen", "") + f'<div class="gw-notes">{"".join(lines)}</div>'
 
 

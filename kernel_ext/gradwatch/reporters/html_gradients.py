@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING
 
 from gradwatch.reporters import numbers, page
 from gradwatch.reporters.glyphs import worst
 from gradwatch.reporters.gradient_rows import merged
-from gradwatch.reporters.html_marks import GLYPHS, glyph, gradient, sparkline, state_word, text
+from gradwatch.reporters.html_marks import GLYPHS, glyph, gradient, indent, sparkline, state_word, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,8 +95,8 @@ def _module(rows: list[GradientRow], path: list[str]) -> ModuleRows:
     shared = path
     for row in rows:
         own = row["name"].split(".")[:-1]
-        same = next((i for i, (a, b) in enumerate(zip(shared, own, strict=False)) if a != b), min(len(shared), len(own)))
-        shared = shared[:same]
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(shared, own, strict=False))
+        shared = [part for part, _ in same]
     name = ".".join(shared) or ROOT
     return ModuleRows(name, merged(name, rows), rows)
 
@@ -117,8 +117,8 @@ class _Layout:
         if self._count > MOST_ROWS:
             rows = [row for row in rows if row["state"] != "finite"][:ROWS_OPEN]
         prefix = "" if module.name == ROOT else f"{module.name}."
-        inner = "".join(_row(row, row["name"].removeprefix(prefix)) for row in rows)
-        whole = _row(module.whole, module.name, numbers.counted(len(module.rows), "tensor"), "summary" if inner else "div")
+        inner = "".join(_row(row, row["name"].removeprefix(prefix), level=1) for row in rows)
+        whole = _row(module.whole, module.name, numbers.counted(len(module.rows), "tensor"), is_summary=bool(inner))
         return f"<details{' open' if id(module) in self._open else ''}>{whole}{inner}</details>" if inner else whole
 
 
@@ -130,19 +130,24 @@ def _norm(row: GradientRow) -> str:
     return f'<span class="gw-{row["state"]}" title="{text(finite)}">{row["state"]}</span>'
 
 
-def _row(row: GradientRow, name: str, remark: str = "", tag: str = "div") -> str:
+def _row(row: GradientRow, name: str, remark: str = "", *, level: int = 0, is_summary: bool = False) -> str:
     shape = numbers.shape(row["shape"]) if row["shape"] is not None else remark
-    update = "" if row["update_ratio"] is None else gradient(row["update_ratio"])
-    if row["update_ratio"] is not None and not math.isfinite(row["update_ratio"]):
-        update = f'<span class="gw-NaN">{update}</span>'
     curve = sparkline(row["norms"], 84, f"norm of {row['name']} over {len(row['norms'])} steps")
     state = f'{glyph(row["state"])}<span class="gw-word">{text(state_word(row))}</span>'
+    tag = "summary" if is_summary else "div"
+    named = f'<span class="gw-x" title="{text(row["name"])}">{text(name)}</span>'
     return (
-        f'<{tag} class="gw-row gw-grad"><div class="gw-n"><span class="gw-x" title="{text(row["name"])}">{text(name)}'
-        f'</span></div><div class="gw-r gw-x gw-p1 gw-d">{text(shape)}</div>'
-        f'<div class="gw-r">{_norm(row)}</div><div class="gw-p1">{curve}</div>'
-        f'<div class="gw-r gw-p2">{update}</div><div class="gw-state gw-{row["state"]}">{state}</div></{tag}>'
+        f'<{tag} class="gw-row gw-grad"{indent(level)}><div class="gw-n">{named}</div>'
+        f'<div class="gw-r gw-x gw-p1 gw-d">{text(shape)}</div><div class="gw-r">{_norm(row)}</div>'
+        f'<div class="gw-p1">{curve}</div><div class="gw-r gw-p2">{_update(row["update_ratio"])}</div>'
+        f'<div class="gw-state gw-{row["state"]}">{state}</div></{tag}>'
     )
+
+
+def _update(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return gradient(ratio) if math.isfinite(ratio) else f'<span class="gw-NaN">{gradient(ratio)}</span>'
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradwatch.reporters import numbers, page
-from gradwatch.reporters.html_marks import size, text
+from gradwatch.reporters.html_marks import indent, size, text
 from gradwatch.reporters.module_tree import Branch, Fold, folded, module_tree
 
 if TYPE_CHECKING:
@@ -41,19 +41,20 @@ class _Layout:
         first, last = fold.first, fold.last
         times = f" {numbers.TIMES}{fold.times}" if fold.times > 1 else ""
         if not isinstance(first, Branch):
-            return self._node(first, first["name"] + times, fold.saved_bytes)
+            return self._node(first, first["name"] + times, fold.saved_bytes, depth)
         to = f"–{last.name}" if isinstance(last, Branch) and last.name != first.name else ""  # noqa: RUF001 # a range
         cells = _cells(first.name + to + times, numbers.counted(fold.node_count, "node"), fold.saved_bytes, "")
         inner = self.items(first, depth + 1) if depth < DEEPEST else ""
         if fold.times > 1:
-            inner = f'<div class="gw-row gw-node gw-c"><div class="gw-n">one of them:</div></div>{inner}'
+            one = f'<div class="gw-row gw-node gw-c"{indent(depth + 1)}><div class="gw-n">one of them:</div></div>'
+            inner = one + inner
         is_open = " open" if depth < self._open_depth else ""
-        return f'<details{is_open}><summary class="gw-row gw-node">{cells}</summary>{inner}</details>'
+        return f'<details{is_open}><summary class="gw-row gw-node"{indent(depth)}>{cells}</summary>{inner}</details>'
 
-    def _node(self, node: NodeRow, name: str, saved_bytes: int) -> str:
+    def _node(self, node: NodeRow, name: str, saved_bytes: int, depth: int) -> str:
         shapes = ", ".join(numbers.shape(output["shape"]) for output in node["outputs"][:2])
         cells = _cells(name, shapes, saved_bytes, self._line(node["place"]), _remark(node))
-        return f'<div class="gw-row gw-node" title="{text(_saved(node))}">{cells}</div>'
+        return f'<div class="gw-row gw-node"{indent(depth)} title="{text(_saved(node))}">{cells}</div>'
 
     def _line(self, place: Place | None) -> str:
         if place is None:

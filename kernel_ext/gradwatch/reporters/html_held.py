@@ -38,7 +38,8 @@ def bars(split: HeldRows, shown: int = SHOWN) -> str:
     places = page.Places([row["place"] for row in rows])
     largest = rows[0]["bytes"] or 1
     body = "".join(_bar(row, places, row["bytes"] / largest) for row in rows)
-    return f'<div class="gw-held" role="table" aria-label="held by {text(split["key"])}">{body}</div>{_rest(split, len(rows))}'
+    key = text(split["key"])
+    return f'<div class="gw-held" role="table" aria-label="held by {key}">{body}</div>{_rest(split, len(rows))}'
 
 
 def _classes(summary: HeldSummary) -> str:
@@ -74,8 +75,9 @@ def _bar(row: HeldRow, places: page.Places, fraction: float) -> str:
         name = f'<div class="gw-x gw-wide" role="rowheader">{text(row["label"] or "(none)")}{bar}</div>'
         return f'<div class="gw-row" role="row">{name}{figures}</div>'
     where = f'<div class="gw-m gw-a" role="rowheader" title="{text(row["label"])}">{text(places.name(place))}</div>'
-    quote = f'<div class="gw-x" role="cell"><code title="{text(place["text"] or "")}">{text(place["text"] or "")}</code>'
-    return f'<div class="gw-row" role="row">{where}{quote}{bar}</div>{figures}</div>'
+    quote = text(place["text"] or "")
+    source = f'<div class="gw-x" role="cell"><code title="{quote}">{quote}</code>{bar}</div>'
+    return f'<div class="gw-row" role="row">{where}{source}{figures}</div>'
 
 
 def _rest(split: HeldRows, shown: int) -> str:

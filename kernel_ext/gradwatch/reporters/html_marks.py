@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gradwatch.reporters import numbers
@@ -52,6 +53,11 @@ def notice_glyph() -> str:
     return _icon(_NOTICE, "gw-warn", None)
 
 
+def indent(levels: int) -> str:
+    """Attribute of a row that stands `levels` modules deep."""
+    return f' style="--gw-i:{levels}"' if levels else ""
+
+
 def state_word(row: GradientRow) -> str:
     """`NaN in 12`, or nothing for what is finite."""
     state = row["state"]
@@ -93,7 +99,7 @@ def _thinned(values: Sequence[float | None], points: int) -> list[float | None]:
     if len(values) <= points:
         return list(values)
     edges = [round(index * len(values) / points) for index in range(points + 1)]
-    parts = [values[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [values[start:end] for start, end in pairwise(edges)]
     return [next((value for value in part if _is_bad(value)), part[-1]) for part in parts]
 
 

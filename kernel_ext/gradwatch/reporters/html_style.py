@@ -99,14 +99,11 @@ _ROWS = """
 .gradwatch summary{cursor:pointer;list-style:none;font-weight:400;margin:0}
 .gradwatch summary::-webkit-details-marker{display:none}
 .gradwatch summary:focus-visible{outline:1px solid var(--gw-accent);outline-offset:-1px}
-.gradwatch .gw-n{display:flex;align-items:center;min-width:0}
+.gradwatch .gw-n{display:flex;align-items:center;min-width:0;padding-left:calc(var(--gw-i,0)*14px)}
 .gradwatch summary>.gw-n{font-weight:600}
 .gradwatch .gw-n::before{content:"";flex:none;width:6px;height:6px;margin:0 7px 0 1px}
 .gradwatch summary>.gw-n::before{border:solid var(--gw-dim);border-width:0 1.2px 1.2px 0;transform:rotate(-45deg)}
 .gradwatch details[open]>summary>.gw-n::before{transform:translateY(-2px) rotate(45deg)}
-.gradwatch details .gw-row:not(summary) .gw-n,.gradwatch details details .gw-n{padding-left:14px}
-.gradwatch details details .gw-row:not(summary) .gw-n,.gradwatch details details details .gw-n{padding-left:28px}
-.gradwatch details details details .gw-row:not(summary) .gw-n{padding-left:42px}
 .gradwatch .gw-grad{grid-template-columns:minmax(60px,1fr) 66px 14px}
 .gradwatch .gw-node{grid-template-columns:minmax(90px,1fr) 64px}
 .gradwatch .gw-held{display:grid;grid-template-columns:fit-content(40%) minmax(0,1fr) 66px;gap:0 8px}

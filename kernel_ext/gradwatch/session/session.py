@@ -114,12 +114,14 @@ class Session:
                 yield GradientRows([record], kind, self.path, self._namer(kind, record.step))
 
     def graph(self, step: int, backward: int | None = None) -> GraphView:
-        """Return the graph of a backward call: by default of the step's last one that has one.
+        """Return the graph of a backward call: by default of the step's last that has one.
+
+        Calls inside another (recomputation in a checkpoint) come after those of the program's own.
 
         Raises UsageError saying why there is none.
         """
         calls = self._calls(step, backward)
-        call = next((call for call in reversed(calls) if call.graph_id >= 0), None)
+        call = _last(calls, lambda call: call.graph_id >= 0)
         if call is None:
             why = calls[-1].unobserved or "its graph was not walked"
             raise UsageError(f"No graph was recorded for backward call {calls[-1].index} of step {step}: {why}")
@@ -134,7 +136,7 @@ class Session:
         Raises UsageError saying why there is none.
         """
         calls = self._calls(step, backward)
-        call = next((call for call in reversed(calls) if call.ledger_id >= 0), calls[-1])
+        call = _last(calls, lambda call: call.ledger_id >= 0) or calls[-1]
         held = [record for record in self.reader.records_of_step(Held, step) if record.backward == call.index]
         return HeldView(self, call, self.ledger_table(call.ledger_id), held[0] if held else None)
 
@@ -249,3 +251,10 @@ class Session:
 
     def _subject_name(self, kind: SubjectKind, _backward: int, subject: int) -> str:
         return self.names.subject_name(kind, subject)
+
+
+def _last(calls: list[BackwardView], fits: Callable[[BackwardView], bool]) -> BackwardView | None:
+    """The last call that fits: of the program's own, else of those that ran inside another."""
+    fitting = [call for call in calls if fits(call)]
+    own = [call for call in fitting if call.parent < 0]
+    return (own or fitting or [None])[-1]
