@@ -60,7 +60,9 @@ def test_the_layer_check_sees_a_forbidden_import(tmp_path: Path) -> None:
 def test_the_contract_needs_the_standard_library_only() -> None:
     for name in ("records.py", "errors.py"):
         tree = ast.parse((PACKAGE / name).read_text(encoding="utf-8"))
-        modules = {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        modules = {
+            node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+        }
         modules |= {a.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
         assert modules <= set(sys.stdlib_module_names)
 
@@ -72,7 +74,9 @@ def loaded_after(code: str) -> set[str]:
     return set(out.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["gradwatch.session.session", "gradwatch.findings", "gradwatch.reporters.terminal", "gradwatch.cli"])
+@pytest.mark.parametrize(
+    "module", ["gradwatch.session.session", "gradwatch.findings", "gradwatch.reporters.terminal", "gradwatch.cli"]
+)
 def test_rooms_that_read_load_neither_torch_nor_ipython(module: str) -> None:
     assert not loaded_after(f"import {module}") & {"torch", "IPython", "pandas", "matplotlib"}
 
@@ -94,7 +98,9 @@ def test_the_public_door_is_exactly_all() -> None:
 
 
 def test_the_typescript_types_are_those_of_the_contract() -> None:
-    code = "import sys; sys.path.insert(0, 'kernel_ext'); import generate_typescript as g; print(g.typescript(), end='')"
+    code = (
+        "import sys; sys.path.insert(0, 'kernel_ext'); import generate_typescript as g; print(g.typescript(), end='')"
+    )
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     on_disk = (ROOT / "vscode-extension" / "shared" / "session.ts").read_text(encoding="utf-8")
     assert on_disk == text, "session.ts is out of date. Run: make contract"

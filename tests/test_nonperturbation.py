@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import tracemalloc
 import weakref
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,7 @@ from gradwatch.records import Detail
 from models import PROGRAMS, fingerprints, mlp, run_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from models import Program
 
@@ -59,52 +58,60 @@ def test_a_process_that_never_loads_gradwatch_computes_the_same() -> None:
     assert [line.split() for line in alone.splitlines()] == [unrecorded(name) for name in PROGRAMS]
 
 
+GROWTH_STEPS = 400
+
+
 @pytest.mark.parametrize("detail", DETAILS)
-def test_nothing_grows_over_200_steps_with_the_garbage_collector_off(detail: Detail, tmp_path: Path) -> None:
+def test_nothing_grows_with_the_steps_while_the_garbage_collector_is_off(
+    detail: Detail, tmp_path: Path, one_thread: None
+) -> None:
     program = mlp(width=8, depth=2, batch=4)
-    alone = _growth_over_200_steps(program, lambda: True)
+    alone = _growth(program, lambda: True)  # torch's own: one memory block a step
     with gradwatch.watch(program.model, tmp_path / "run.gradwatch", detail=detail) as recorder:
-        recorded = _growth_over_200_steps(program, recorder.flush)
-    # An object leaked each step would be 200 of them, and a float or a small int 4,800 bytes and more.
+        recorded = _growth(program, recorder.flush)
+    # One Python object of any kind kept each step would be GROWTH_STEPS more.
     assert recorded.tensors == alone.tensors
-    assert recorded.objects - alone.objects < 100
-    assert recorded.traced_bytes - alone.traced_bytes < 4_800
+    assert recorded.objects - alone.objects < GROWTH_STEPS / 2
+    assert recorded.blocks - alone.blocks < GROWTH_STEPS / 2
 
 
-class _Sizes(NamedTuple):
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class _Growth(NamedTuple):
+    """Counts of objects that the collector knows, of tensors, and of all memory blocks of Python's."""
+
     objects: int
     tensors: int
-    traced_bytes: int
+    blocks: int
 
 
-def _sizes() -> _Sizes:
+def _counts() -> _Growth:
     objects = gc.get_objects()
     count, tensors = len(objects), sum(issubclass(type(each), torch.Tensor) for each in objects)
     del objects
-    # The session keeps an index entry for each chunk of its file, which grows with time, not with steps.
-    session = tracemalloc.Filter(inclusive=False, filename_pattern=f"{_package_directory()}/session/*")
-    tracing = tracemalloc.Filter(inclusive=False, filename_pattern=tracemalloc.__file__)
-    traces = tracemalloc.take_snapshot().filter_traces([session, tracing]).traces
-    return _Sizes(count, tensors, sum(trace.size for trace in traces))
+    return _Growth(count, tensors, sys.getallocatedblocks())
 
 
-def _growth_over_200_steps(program: Program, flush: Callable[[], bool]) -> _Sizes:
+def _growth(program: Program, flush: Callable[[], bool]) -> _Growth:
     gc.collect()
     gc.disable()
-    tracemalloc.start()
     try:
-        for _ in range(50):
+        for _ in range(GROWTH_STEPS):  # tables and buffers reach their size
             program.step()
         assert flush()
-        before = _sizes()
-        for _ in range(200):
+        before = _counts()
+        for _ in range(GROWTH_STEPS):
             program.step()
         assert flush()
-        after = _sizes()
+        return _Growth(*(new - old for new, old in zip(_counts(), before, strict=True)))
     finally:
-        tracemalloc.stop()
         gc.enable()
-    return _Sizes(*(new - old for new, old in zip(after, before, strict=True)))
 
 
 @pytest.mark.parametrize("detail", DETAILS)

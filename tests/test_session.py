@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gradwatch.errors import SessionDamaged, SessionNotFound, UsageError
+from gradwatch.opening import open as open_session
 from gradwatch.records import (
     HISTOGRAM_BINS,
     Column,
@@ -27,8 +28,6 @@ from gradwatch.records import (
     Sites,
     SourceFile,
 )
-from gradwatch.session.session import Session
-from gradwatch.session.session import open as open_session
 from make_golden import FILE, GOLDEN, SEED_NODES, seed_names, seed_step
 from session_factory import (
     RUN,
@@ -51,6 +50,8 @@ from session_factory import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gradwatch.session.session import Session
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradwatch._version import __version__
-from gradwatch.errors import GradwatchError
+from gradwatch.errors import GradwatchError, MissingDependency
 
 if TYPE_CHECKING:
     from gradwatch.capture.recorder import Recorder, watch
     from gradwatch.ipython import load_ipython_extension, unload_ipython_extension
-    from gradwatch.session.session import Session, open  # noqa: A004  # the public name
+    from gradwatch.opening import open  # noqa: A004  # the public name
+    from gradwatch.session.session import Session
 
 __all__ = [
     "GradwatchError",
@@ -30,7 +31,7 @@ _ROOMS = {
     "Recorder": "gradwatch.capture.recorder",
     "watch": "gradwatch.capture.recorder",
     "Session": "gradwatch.session.session",
-    "open": "gradwatch.session.session",
+    "open": "gradwatch.opening",
     "load_ipython_extension": "gradwatch.ipython",
     "unload_ipython_extension": "gradwatch.ipython",
 }
@@ -41,7 +42,12 @@ def __getattr__(name: str) -> Any:
 
     if name not in _ROOMS:
         raise AttributeError(f"module 'gradwatch' has no attribute {name!r}")
-    value = getattr(import_module(_ROOMS[name]), name)
+    try:
+        value = getattr(import_module(_ROOMS[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingDependency(f"gradwatch.{name}", "torch", "torch") from None
     globals()[name] = value
     return value
 

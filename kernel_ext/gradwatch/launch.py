@@ -143,14 +143,18 @@ class Recording:
             return f"the recording could not be closed: {error}"
         if not Path(self._recorder.path).exists():
             return None
+        if self._recorder.gave_way:
+            return f"the program started a recording of its own; {self._shown} ends there."
         return f"recorded to {self._shown}. Look at it with: gradwatch show {shlex.quote(self._shown)}"
 
 
 def start(settings: dict[str, str]) -> Recording:
     """Record what trains in this process from here on. Called by startup/sitecustomize.py, which catches all errors."""
-    from gradwatch.capture.recorder import watch  # noqa: PLC0415 -- imports torch, which is loaded now
+    from gradwatch.capture.recorder import Options, Recorder  # noqa: PLC0415 -- imports torch, which is loaded now
 
     detail: Detail = settings["DETAIL"]  # pyright: ignore[reportAssignmentType] -- cli.py's choices are Detail's
     held = {"yes": True, "no": False}.get(settings["HELD"])
-    recorder = watch(path=settings["SESSION"], detail=detail, held=held, overwrite=bool(settings["OVERWRITE"]))
+    options = Options(detail=detail, held=held, overwrite=bool(settings["OVERWRITE"]), gives_way=True)
+    recorder = Recorder(None, settings["SESSION"], options)
+    recorder.start()
     return Recording(recorder, settings["SHOWN"])

@@ -66,7 +66,7 @@ class Lines:
                 self._clock.forget(thread, number)
 
     def attribute(self, walked: Walk, caller: int, recomputed_from: int | None = None) -> Attribution:
-        """Attribute nodes whose graph thread `caller` runs; those numbered `recomputed_from` or higher backward made."""
+        """Attribute nodes of a graph that thread `caller` runs. Backward made those from `recomputed_from` on."""
         numbers = walked.numbers
         thread = self._intervals.owner(caller)
         intervals = self._intervals.of(thread) if thread is not None else None

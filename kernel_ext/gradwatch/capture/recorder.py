@@ -34,12 +34,16 @@ _running: list[Recorder] = []
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to record. `held` None means: off at `parameters`, on otherwise. `budget_bytes` is the file's."""
+    """How to record. `held` None means: off at `parameters`, on otherwise. `budget_bytes` is the file's.
+
+    A recording that `gives_way` ends when the program starts one of its own.
+    """
 
     detail: Detail = "modules"
     overwrite: bool = False
     held: bool | None = None
     budget_bytes: int = 2 << 30
+    gives_way: bool = False
 
 
 def watch(
@@ -87,6 +91,7 @@ class Recorder:
         self._model = model
         self._recording: Recording | None = None
         self._writer: SessionWriter | None = None
+        self.gave_way = False
 
     def __repr__(self) -> str:
         state = f"recording, step {self._recording.steps.number}" if self._recording else "stopped"
@@ -104,6 +109,9 @@ class Recorder:
 
     def start(self, frame: FrameType | None = None) -> None:
         """Open the file and put the hooks in. `frame` is where names of models are looked up."""
+        if _running and _running[0].options.gives_way:
+            _running[0].gave_way = True
+            _running[0].stop("gave way to the program's own recording")
         if _running:
             raise RecordingError(
                 f"This process is already recording to {_running[0].path}.\n"

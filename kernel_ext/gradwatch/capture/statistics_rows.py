@@ -79,7 +79,7 @@ class Arena:
 
     def gather(self, numbers: NDArray[np.int64]) -> NDArray[np.void]:
         """Copy these rows whole, shape (rows,). Raises as `heads`."""
-        return self._words(numbers, slice(0, _WORDS)).view(ROW).reshape(-1)
+        return np.frombuffer(self._words(numbers, slice(0, _WORDS)).tobytes(), ROW)
 
     def heads(self, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Copy the words before the histogram of these rows, shape (rows, 11).
@@ -154,15 +154,16 @@ def columns_of(heads: NDArray[np.uint64]) -> dict[str, NDArray[Any]]:
 
     A float column is widened to float64 where a value would over- or underflow float32.
     """
-    columns: dict[str, NDArray[Any]] = {name: heads[:, i].copy() for i, name in enumerate(COUNTS)}
-    floats = heads[:, _FIRST_FLOAT : _FIRST_FLOAT + len(_FLOATS)].copy().view(np.float64)
+    columns: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(heads[:, i]) for i, name in enumerate(COUNTS)}
+    words = np.ascontiguousarray(heads[:, _FIRST_FLOAT : _FIRST_FLOAT + len(_FLOATS)])
+    floats = np.array(np.reshape(np.frombuffer(words.tobytes(), np.float64), (-1, len(_FLOATS))))
     finite = columns["count"] - columns["nan"] - columns["inf"]
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         floats[:, _FLOATS.index("mean")] /= finite
-        narrow = floats.astype("<f4")
+        narrow = np.asarray(floats, "<f4")
     fits = (np.isinf(narrow) == np.isinf(floats)) & ((narrow == 0) == (floats == 0))
     for i, name in enumerate(_FLOATS):
-        columns[name] = (narrow if fits[:, i].all() else floats)[:, i].copy()
+        columns[name] = np.ascontiguousarray((narrow if np.all(fits[:, i]) else floats)[:, i])
     return {name: columns[name] for name in STATISTIC_DTYPES}
 
 

@@ -200,7 +200,7 @@ def _gradient_records(
     all_columns: dict[str, NDArray[Any]],
     all_codes: NDArray[np.uint8] | None,
 ) -> Iterator[Gradients | Histograms]:
-    pairs = np.array(found, np.int64).reshape(-1, 2)
+    pairs = np.reshape(np.array(found, np.int64), (-1, 2))
     pairs = pairs[pairs[:, 1] >= 0]
     if not len(pairs):
         return

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
-from rich.console import Console, Group
+from rich.console import Group
 
 from gradwatch.reporters import content, html, numbers, page, terminal
 from gradwatch.reporters.gradient_rows import common_prefix, grouped, merged
@@ -97,15 +96,8 @@ def graph_now(session: Session, name_of_cell: NameOfCell, what: str) -> Bundle:
 
 
 def _bundle(element: str, *texts: RenderableType) -> Bundle:
-    return {"text/html": element, "text/plain": _plain(Group(*(text for text in texts if text != "")))}
-
-
-def _plain(report: RenderableType) -> str:
-    """Lay a report out as text. In a notebook rich would display what it prints, whatever its file is."""
-    out = io.StringIO()
-    console = Console(file=out, width=TEXT_WIDTH, force_jupyter=False, color_system=None, highlight=False, markup=False)
-    console.print(report)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    body = Group(*(text for text in texts if text != ""))
+    return {"text/html": element, "text/plain": page.plain_text(body, TEXT_WIDTH).rstrip("\n")}
 
 
 def _notices(session: Session) -> list[NoticeRow]:

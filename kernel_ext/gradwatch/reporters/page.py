@@ -34,7 +34,7 @@ def write(lay_out: Callable[[int], RenderableType], stream: TextIO) -> None:
     NO_COLOR and FORCE_COLOR are heeded; where `stream` does not take our characters, ASCII stands for them.
     """
     encodes = glyphs.can_encode(stream.encoding or "utf-8")
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    console = Console(file=stream, highlight=False, markup=False, emoji=False, force_jupyter=False)
     if console.is_terminal and encodes:
         width = max(console.width, NARROWEST)
         console.print(lay_out(width), width=width, crop=False)
@@ -46,9 +46,11 @@ def write(lay_out: Callable[[int], RenderableType], stream: TextIO) -> None:
 def plain_text(report: RenderableType, width: int = PLAIN_WIDTH) -> str:
     """Lay a report out without colour."""
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None, highlight=False, markup=False, emoji=False).print(
-        report, crop=False
+    # In a kernel rich would show the text itself, beside what it is asked for.
+    plain = Console(
+        file=out, width=width, color_system=None, highlight=False, markup=False, emoji=False, force_jupyter=False
     )
+    plain.print(report, crop=False)
     return _without_trailing_spaces(out.getvalue())
 
 

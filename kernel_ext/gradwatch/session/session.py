@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 _KEPT_GRAPHS = 8
 
 
-def open(path: str | Path) -> Session:  # noqa: A001  # gradwatch.open is the public name
-    """Open a session file, finished or not. Raises a SessionError that says what is wrong with it."""
-    return Session(path)
-
-
 class Session:
     """A session file, read on demand: opening it reads an index, and each question the records it needs.
 
