@@ -11,13 +11,16 @@ import pytest
 import torch
 
 from gradwatch.records import Detail
-from transparency_cases import CASES, IN_PLACE
+from transparency_in_place import IN_PLACE
+from transparency_programs import PROGRAMS
+from transparency_saved_tensors import SAVED_TENSORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Record
 
+CASES = {**PROGRAMS, **SAVED_TENSORS}
 DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 

@@ -27,9 +27,10 @@ NOWHERE: Place = (-1, -1, -1)
 class Intervals:
     """One thread's record of which module call was innermost from which sequence number on."""
 
-    __slots__ = ("numbers", "places", "stack")
+    __slots__ = ("_pruning", "numbers", "places", "stack")
 
     def __init__(self) -> None:
+        self._pruning = threading.Lock()
         self.numbers: list[int] = []
         self.places: list[Place] = []
         self.stack: list[Place] = []
@@ -63,16 +64,20 @@ class Intervals:
 
     def forget_before(self, number: int) -> None:
         """Drop what lies before `number`, but the entry that still covers it."""
-        keep_from = max(0, bisect_left(self.numbers, number) - 1)
-        if keep_from:
-            del self.numbers[:keep_from], self.places[:keep_from]
+        with self._pruning:  # a step may end on one thread while another reads its own intervals
+            keep_from = max(0, bisect_left(self.numbers, number) - 1)
+            if keep_from:
+                del self.numbers[:keep_from], self.places[:keep_from]
 
     def resolve(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """The Place of each sequence number, innermost first (int64, shape (3, numbers); -1 where unknown)."""
-        if not self.numbers:
+        with self._pruning:
+            starts, places = self.numbers[:], self.places[:]
+        count = min(len(starts), len(places))  # their own thread may be between the two
+        if not count:
             return np.full((3, len(numbers)), -1, np.int64)
-        at = np.searchsorted(np.asarray(self.numbers, np.int64), numbers, side="right") - 1
-        places = np.ascontiguousarray(np.array(self.places, np.int64)[at], np.int64)
+        at = np.searchsorted(np.array(starts[:count], np.int64), numbers, side="right") - 1
+        places = np.ascontiguousarray(np.array(places[:count], np.int64)[at], np.int64)
         places[at < 0] = -1
         return np.ascontiguousarray(np.swapaxes(places, 0, 1), np.int64)
 

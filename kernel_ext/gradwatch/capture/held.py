@@ -78,8 +78,7 @@ def ledger_record(number: int, graph: int, walked: Walk, rows: SavedRows, classe
 
 
 def _metadata(node: Any) -> Iterable[Any]:
-    # Before torch 2.5 nodes do not tell the shapes of their outputs.
-    return getattr(node, "_input_metadata", None) or ()
+    return node._input_metadata
 
 
 def _index_column(values: Iterable[Any], table: list[Any]) -> Any:

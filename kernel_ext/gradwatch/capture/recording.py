@@ -24,8 +24,8 @@ from gradwatch.capture.optimizers import OptimizerHooks
 from gradwatch.capture.pack_hooks import NO_SITES, PackHooks
 from gradwatch.capture.parameters import ParameterTable, Watched
 from gradwatch.capture.probes import Cost, Probe
+from gradwatch.capture.row_pool import RowPool
 from gradwatch.capture.sites import SiteTable
-from gradwatch.capture.statistics import StatisticRows
 from gradwatch.capture.statistics_layout import unseen
 from gradwatch.capture.step_records import StepRecords, Tables
 from gradwatch.capture.steps import OpenStep, Steps
@@ -82,9 +82,9 @@ class Recording:
         self.module_hooks = ModuleHooks(self.modules, self._probes["module"], self.cost, self._module_call_site)
         self.module_hooks.storages = self.parameters.storages
         self.optimizer_hooks = OptimizerHooks(self._before_optimizer, self._after_optimizer)
-        self.updates = Updates(self._new_rows, self.steps.will_claim)
+        self.rows = RowPool()
+        self.updates = Updates(self.rows)
         self.pack_hooks: PackHooks | None = None
-        self._free_rows: list[StatisticRows] = []
         self._marks: dict[int, int] = {}
         self._discovers = True
         self._told: set[int] = set()
@@ -117,7 +117,7 @@ class Recording:
             writer,
             Tables(self.modules, self.parameters, self.sites),
             (self.cost, self._probes["step"]),
-            self._give_back,
+            self.rows.let_go,
         )
         lines = Lines(self.module_hooks.intervals, self.clock)
         self.graph = GraphCapture(lines, self.parameters, self.sites, self._write_now)
@@ -197,20 +197,18 @@ class Recording:
         return call
 
     def _new_call(self, options: dict[str, Any]) -> BackwardCall:
-        rows = self._new_rows()
-        call = BackwardCall(
+        detailed = self.steps.number % self.writer.detail_interval == 0
+        return BackwardCall(
             call="backward" if options.get("accumulate_grad") else "grad",
             parent=self.calls.enclosing(),
             thread=threading.get_ident(),
-            rows=rows,
+            rows=self.rows.new(histogram=detailed),
             retain_graph=bool(options.get("retain_graph")),
             create_graph=bool(options.get("create_graph")),
             has_inputs=bool(options.get("inputs")),
+            detailed=detailed,
+            first_number=sequence_number(),
         )
-        call.detailed = self.steps.number % self.writer.detail_interval == 0
-        call.first_number = sequence_number()
-        rows.histogram = call.detailed
-        return call
 
     def _read_graph(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         probe = self._probes["graph"]
@@ -387,13 +385,6 @@ class Recording:
 
     def _write_now(self, record: Record) -> bool:
         return self.records.write(record, self.steps.number)
-
-    def _new_rows(self) -> StatisticRows:
-        return self._free_rows.pop() if self._free_rows else StatisticRows()
-
-    def _give_back(self, rows: StatisticRows) -> None:
-        rows.clear()
-        self._free_rows.append(rows)
 
     def _tell(self, notice: Notice) -> None:
         if self._on:

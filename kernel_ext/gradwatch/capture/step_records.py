@@ -120,7 +120,7 @@ class StepRecords:
         for call in step.calls:
             self._write_each(_call_records(step.number, call), ended)
         self._write_each((measured.record(step.number) for measured in step.optimizers), ended)
-        for rows in [*(call.rows for call in step.calls), *(measured.own_rows for measured in step.optimizers)]:
+        for rows in [*(call.rows for call in step.calls), *(each for used in step.optimizers for each in used.rows)]:
             self._release(rows)
         self._writer.write(_step_record(ended), time_ns=ended.end_ns, step=step.number)
         self._writer.end_step()

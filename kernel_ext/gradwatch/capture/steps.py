@@ -65,10 +65,6 @@ class Steps:
         """The last backward call that no step has claimed yet."""
         return self._loose[-1] if self._loose else None
 
-    def will_claim(self, optimizer: int, call: BackwardCall) -> bool:
-        """Whether the step that `optimizer` is about to step in has, or will have, this call."""
-        return call in self._loose or (optimizer not in self._open.stepped and call in self._open.calls)
-
     def call_began(self, call: BackwardCall) -> None:
         """A backward call begins: calls since the last optimizer step are loose until one claims them."""
         with self._lock:

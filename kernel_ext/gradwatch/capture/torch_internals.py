@@ -11,8 +11,8 @@ from gradwatch.errors import RecordingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OLDEST_TORCH = (2, 3)
-"""The first release where torch.autograd and torch.autograd.graph share `_engine_run_backward`."""
+OLDEST_TORCH = (2, 7)
+"""The first release whose SavedTensor objects tell their `data`, which is what the ledger reads."""
 
 
 def check_torch() -> None:

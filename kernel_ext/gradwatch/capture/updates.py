@@ -19,12 +19,11 @@ from gradwatch.capture.statistics_layout import PLAIN_TYPES
 from gradwatch.records import OptimizerStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from gradwatch.capture.backward import BackwardCall
     from gradwatch.capture.parameters import ParameterTable
+    from gradwatch.capture.row_pool import RowPool
     from gradwatch.capture.statistics import StatisticRows
 
 SAMPLE = 16384
@@ -39,12 +38,12 @@ class MeasuredStep:
     optimizer_class: str
     subjects: list[int]
     gradients: list[tuple[StatisticRows, int]]
-    own_rows: StatisticRows
+    rows: list[StatisticRows]
     comparisons: list[CpuSamples | DeviceSamples]
     is_complete: bool = False
 
     def is_ready(self) -> bool:
-        return self.own_rows.is_ready() and all(each.is_ready() for each in self.comparisons)
+        return all(rows.is_ready() for rows in self.rows) and all(each.is_ready() for each in self.comparisons)
 
     def record(self, step: int) -> OptimizerStep:
         """The record, once ready; before that it waits for the device."""
@@ -178,9 +177,8 @@ class Plan:
 class Updates:
     """Measures around optimizer.step(): `before`, then `after` gives what to write."""
 
-    def __init__(self, new_rows: Callable[[], StatisticRows], will_claim: Callable[[int, BackwardCall], bool]) -> None:
-        self._new_rows = new_rows
-        self._will_claim = will_claim
+    def __init__(self, pool: RowPool) -> None:
+        self._pool = pool
         self._open: weakref.WeakKeyDictionary[torch.optim.Optimizer, MeasuredStep] = weakref.WeakKeyDictionary()
         self._plans: weakref.WeakKeyDictionary[torch.optim.Optimizer, Plan] = weakref.WeakKeyDictionary()
         self.read_gradients: dict[int, tuple[int, int, BackwardCall, int]] = {}
@@ -192,14 +190,14 @@ class Updates:
         plan = self._plans.get(optimizer)
         if plan is None or not plan.fits(leaves):
             plan = self._plans[optimizer] = _plan(leaves, parameters)
-        rows = self._new_rows()
-        rows.histogram = False
+        rows = self._pool.new(histogram=False)
+        gradients, borrowed = self._gradient_rows(rows, plan)
         self._open[optimizer] = MeasuredStep(
             optimizer=number,
             optimizer_class=type(optimizer).__name__,
             subjects=plan.subjects,
-            gradients=self._gradient_rows(rows, plan, number),
-            own_rows=rows,
+            gradients=gradients,
+            rows=[rows, *borrowed],
             comparisons=_sample_all(plan),
         )
 
@@ -217,23 +215,25 @@ class Updates:
         measured = self._open.pop(optimizer, None)
         return measured if measured is not None and measured.is_complete else None
 
-    def _gradient_rows(self, rows: StatisticRows, plan: Plan, optimizer: int) -> list[tuple[StatisticRows, int]]:
-        """Rows of the gradients: those that a backward call of this step read, where nothing changed since."""
+    def _gradient_rows(
+        self, rows: StatisticRows, plan: Plan
+    ) -> tuple[list[tuple[StatisticRows, int]], list[StatisticRows]]:
+        """Rows of the gradients: those that a backward call read, where nothing changed since; and their tables."""
         found: list[tuple[StatisticRows, int]] = []
-        claimed: dict[BackwardCall, bool] = {}
+        held: dict[BackwardCall, bool] = {}
         for subject, leaf in zip(plan.subjects, plan.leaves, strict=True):
             gradient: Any = leaf.grad
             known = self.read_gradients.get(subject)
             if known is not None and known[0] == id(gradient) and known[1] == gradient._version:
                 call = known[2]
-                usable = claimed.get(call)
+                usable = held.get(call)
                 if usable is None:
-                    usable = claimed[call] = self._will_claim(optimizer, call)
+                    usable = held[call] = self._pool.hold(call.rows)
                 if usable:
                     found.append((call.rows, known[3]))
                     continue
             found.append((rows, rows.add(gradient)))
-        return found
+        return found, [call.rows for call, usable in held.items() if usable]
 
 
 def _plan(leaves: list[torch.Tensor], parameters: ParameterTable) -> Plan:

@@ -114,6 +114,8 @@ class HeldView:
         call = f"backward call {self.backward.index} of step {self.backward.step}"
         if self.unobserved:
             raise UsageError(f"What {call} held is not observable: {self.unobserved}")
+        if self.backward.graph_id < 0 and self._session.run.detail == "parameters":
+            raise UsageError(f'What {call} held was not read. Record with detail="modules" or "nodes", or held=True.')
         raise UsageError(
             f"What was saved was not recorded at {call}. As a file grows, it is recorded every few steps only."
         )
