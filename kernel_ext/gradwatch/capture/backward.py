@@ -53,6 +53,7 @@ class BackwardCall:
     ended: bool = False
     stepped_inside: bool = False
     leaves: set[int] = field(default_factory=set[int])
+    overlaps: list[BackwardCall] = field(default_factory=list["BackwardCall"])
     gradient_states: list[GradientState] = field(default_factory=list["GradientState"])
     read_early: set[int] = field(default_factory=set[int])
     parameter_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])

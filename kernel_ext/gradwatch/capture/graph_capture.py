@@ -129,6 +129,11 @@ class GraphCapture:
         )
         call.ledger = self._ledger(call, walked, rows)
 
+    def read_leaves(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
+        """Walk the graph behind `outputs` for its leaves alone."""
+        if _unobservable(outputs) is None:
+            call.leaves = {number for number in self._leaf_ids(walk(roots_of(outputs))) if number >= 0}
+
     def class_of(self, address: int) -> str:
         """The class of the storage at an address, one of TENSOR_CLASSES."""
         return self._parameters.storages.of.get(address, "activation")

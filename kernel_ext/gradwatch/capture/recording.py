@@ -89,6 +89,8 @@ class Recording:
         self._discovers = True
         self._told: set[int] = set()
         self._unknown_leaves: set[int] = set()
+        self._outermost: list[BackwardCall] = []
+        self._overlapping = threading.Lock()
         self._on = False
 
     # Beginning and end
@@ -188,6 +190,8 @@ class Recording:
                     call.loss = _value_of(outputs)
                 self.steps.call_began(call)
                 self._read_graph(call, outputs)
+                if call.is_outermost:
+                    self._note_overlaps(call, outputs)
                 if call.call == "backward":
                     call.gradient_states = self.parameters.gradient_states()
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
@@ -195,6 +199,16 @@ class Recording:
             return None
         self.cost.since(start)
         return call
+
+    def _note_overlaps(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
+        """Calls of several threads at once: each must know its leaves, to tell whose gradients changed."""
+        with self._overlapping:
+            for other in self._outermost:
+                call.overlaps.append(other)
+                other.overlaps.append(call)
+            self._outermost.append(call)
+        if call.overlaps and not call.leaves:
+            self.graph.read_leaves(call, outputs)
 
     def _new_call(self, options: dict[str, Any]) -> BackwardCall:
         detailed = self.steps.number % self.writer.detail_interval == 0
@@ -238,6 +252,10 @@ class Recording:
 
     def _ended(self, call: BackwardCall) -> None:
         call.ended = True
+        if call.is_outermost:
+            with self._overlapping:
+                self._outermost.remove(call)
+            call.overlaps.clear()
         if call.create_graph:
             self.graph.lines.made_in_backward(call.thread, call.first_number, sequence_number())
         if call.is_outermost:
@@ -269,9 +287,8 @@ class Recording:
         changed = self.parameters.changed_since(call.gradient_states)
         call.gradient_states = []
         changed = [(watched, gradient) for watched, gradient in changed if watched.id not in call.read_early]
-        others = [other for other in self.calls.active if other is not call and other.is_outermost]
-        if others:
-            changed = _mine_alone(call, changed, others)
+        if call.overlaps:
+            changed = _mine_alone(call, changed)
         rows = call.rows.add_many([gradient for _, gradient in changed])
         for (watched, gradient), row in zip(changed, rows, strict=True):
             self._note_gradient(call, watched, gradient, row)
@@ -393,17 +410,12 @@ class Recording:
             self._notices.append(notice)
 
 
-def _mine_alone(
-    call: BackwardCall, changed: list[tuple[Watched, torch.Tensor]], others: list[BackwardCall]
-) -> list[tuple[Watched, torch.Tensor]]:
-    """Of gradients that changed while several calls ran: those of this call's graph, each told once."""
+def _mine_alone(call: BackwardCall, changed: list[tuple[Watched, torch.Tensor]]) -> list[tuple[Watched, torch.Tensor]]:
+    """Of gradients that changed while several calls ran: those of this call's graph."""
     if call.leaves:
-        changed = [(watched, gradient) for watched, gradient in changed if watched.id in call.leaves]
-    for watched, gradient in changed:
-        for other in others:
-            if watched.id < len(other.gradient_states):
-                other.gradient_states[watched.id] = (id(gradient), gradient._version)
-    return changed
+        return [(watched, gradient) for watched, gradient in changed if watched.id in call.leaves]
+    theirs = {number for other in call.overlaps for number in other.leaves}
+    return [(watched, gradient) for watched, gradient in changed if watched.id not in theirs]
 
 
 def _remove(hooks: list[Any]) -> None:

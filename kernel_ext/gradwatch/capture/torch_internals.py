@@ -11,7 +11,7 @@ from gradwatch.errors import RecordingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OLDEST_TORCH = (2, 7)
+OLDEST_TORCH = (2, 10)
 """The first release whose SavedTensor objects tell their `data`, which is what the ledger reads."""
 
 
