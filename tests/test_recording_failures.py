@@ -291,3 +291,12 @@ def test_a_recorder_can_be_stopped_twice_and_says_its_state(tmp_path: Path) -> N
     assert not recorder.is_recording
     assert recorder.step_number == -1
     assert "stopped" in repr(recorder)
+
+
+def test_a_torch_without_what_the_ledger_reads_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.9.1")
+    with pytest.raises(RecordingError, match=r"torch 2\.10 or newer; this is torch 2\.9\.1\.\nUpgrade"):
+        gradwatch.watch(path=tmp_path / "run.gradwatch")
+    assert not (tmp_path / "run.gradwatch").exists()

@@ -80,8 +80,6 @@ class PackHooks:
 
     def start(self) -> str | None:
         """Push our pair. Returns why not, when the program's hooks or its refusal stand in the way."""
-        if not hasattr(hook_stack, "_top_saved_tensors_default_hooks"):
-            return f"torch {torch.__version__} does not tell which saved-tensor hooks are active"
         if hook_stack._top_saved_tensors_default_hooks(True) is not None:  # read the stack
             return "saved-tensor hooks of the program were active when the recording started"
         if hook_stack._saved_tensors_hooks_get_disabled_error_message() is not None:  # likewise
