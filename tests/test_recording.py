@@ -304,3 +304,19 @@ def test_a_clipped_gradient_is_recorded_as_accumulated_and_as_used(record: Recor
     gradient = session.gradient("weight")
     assert gradient.norm.tolist() == [5.0]
     np.testing.assert_allclose(gradient.gradient_norm_at_step, [1.0], rtol=1e-5)
+
+
+def test_a_gradient_that_is_used_again_keeps_its_own_norm(record: Record) -> None:
+    old, new = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    optimizer = torch.optim.SGD([old, new], lr=0.0)
+
+    def program() -> None:
+        (7 * old).sum().backward()
+        for factor in (2, 3, 4):
+            new.grad = None
+            (factor * new).sum().backward()
+            optimizer.step()
+
+    session = record(program)
+    assert session.gradient("old").gradient_norm_at_step.tolist() == [7.0, 7.0, 7.0]
+    assert session.gradient("new").gradient_norm_at_step.tolist() == [2.0, 3.0, 4.0]

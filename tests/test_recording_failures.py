@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -300,3 +301,49 @@ def test_a_torch_without_what_the_ledger_reads_is_refused_in_words(
     with pytest.raises(RecordingError, match=r"torch 2\.10 or newer; this is torch 2\.9\.1\.\nUpgrade"):
         gradwatch.watch(path=tmp_path / "run.gradwatch")
     assert not (tmp_path / "run.gradwatch").exists()
+
+
+INTERRUPTED = """
+import signal, sys, threading, time, _thread
+import torch, gradwatch
+model = torch.nn.Sequential(*(layer for _ in range(20) for layer in (torch.nn.Linear(8, 8), torch.nn.Tanh())))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+seen = 0
+
+def interrupt():
+    for _ in range(200):
+        time.sleep(0.003)
+        signal.raise_signal(signal.SIGINT)
+
+def count(number, frame):
+    global seen
+    seen += 1
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, count)
+caught = 0
+with gradwatch.watch(model, sys.argv[1], detail=sys.argv[2]):
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    while thread.is_alive() or caught < seen:
+        try:
+            while thread.is_alive():
+                model(torch.ones(4, 8)).sum().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        except KeyboardInterrupt:
+            caught += 1
+print(seen, caught)
+"""
+
+
+@pytest.mark.parametrize("detail", ["modules", "nodes"])
+def test_no_interrupt_of_the_user_is_lost_in_a_callback_of_ours(tmp_path: Path, detail: str) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    command = [sys.executable, str(script), str(tmp_path / "run.gradwatch"), detail]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert "Exception ignored" not in run.stderr
+    assert run.returncode == 0, run.stderr
+    seen, caught = map(int, run.stdout.split())
+    assert caught == seen > 20

@@ -136,7 +136,7 @@ class GraphCapture:
 
     def class_of(self, address: int) -> str:
         """The class of the storage at an address, one of TENSOR_CLASSES."""
-        return self._parameters.storages.of.get(address, "activation")
+        return self._parameters.storages.of(address) or "activation"
 
     def is_held(self, address: int) -> bool:
         return self.class_of(address) in HELD_CLASSES

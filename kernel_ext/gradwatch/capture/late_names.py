@@ -53,6 +53,7 @@ class LateNames:
         default_factory=dict[int, tuple["weakref.ref[torch.Tensor]", int]]
     )
     _tensor_names: dict[int, str] = field(default_factory=dict[int, str])
+    _recorded: StorageClasses | None = None
 
     def add_recording(self, recording: Recording) -> None:
         """Take over what a running recorder knows."""
@@ -60,7 +61,7 @@ class LateNames:
         self.parameters += recording.parameters._records
         for watched in recording.parameters:
             self._known[id(watched.ref())] = (watched.ref, watched.id)
-        self.storages.of.update(recording.parameters.storages.of)
+        self._recorded = recording.parameters.storages
 
     def add_namespace(self, namespace: Mapping[str, object]) -> None:
         """Name what variables hold: models first, then single tensors, which are inputs unless known already."""
@@ -88,7 +89,8 @@ class LateNames:
 
     def class_of(self, address: int) -> str:
         """The class of the storage at an address, one of TENSOR_CLASSES."""
-        return self.storages.of.get(address, "activation")
+        recorded = None if self._recorded is None else self._recorded.of(address)
+        return recorded or self.storages.of(address) or "activation"
 
     def _add_root(self, name: str, root: nn.Module) -> None:
         if any(id(parameter) in self._known for parameter in root.parameters()):

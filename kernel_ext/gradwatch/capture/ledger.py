@@ -7,18 +7,18 @@ saved-tensor hooks it is whatever the pack hook returned.
 
 from __future__ import annotations
 
-import weakref
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gradwatch.capture.checkpoints import CHECKPOINT_MODULE, frame_of, inputs_of
+from gradwatch.capture.deaths import Deaths
 from gradwatch.capture.pack_hooks import SavedHandle
 from gradwatch.capture.torch_internals import is_functorch
 from gradwatch.records import NodeLabel
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Iterator
 
     from torch.autograd.graph import Node
@@ -37,9 +37,8 @@ Entry = tuple[int, str, int, tuple[int, ...], torch.dtype]
 class SavedRows:
     """Saved tensors of one graph, in forward order, and the storages behind them.
 
-    `sites` holds raw site keys (user, project) of nodes whose saves a pack hook saw. `deaths` holds
-    weak references to storages that died, with the time (perf_counter_ns): each costs 0.15 µs, and holds
-    while only C++ owns the storage.
+    `sites` holds raw site keys (user, project) of nodes whose saves a pack hook saw. Storages are watched by
+    weak reference, which holds while only C++ owns the storage.
     """
 
     def __init__(self) -> None:
@@ -51,14 +50,8 @@ class SavedRows:
         self.storage_device: list[torch.device] = []
         self.labels: list[NodeLabel] = []
         self.frames: set[int] = set()
-        self.deaths: list[tuple[weakref.ref[Any], int]] = []
+        self._deaths = Deaths()
         self._refs: list[weakref.ref[Any] | None] = []
-        deaths = self.deaths
-
-        def note_death(ref: weakref.ref[Any]) -> None:
-            deaths.append((ref, perf_counter_ns()))
-
-        self._note_death = note_death
 
     @property
     def node(self) -> list[int]:
@@ -82,8 +75,9 @@ class SavedRows:
 
     def dead(self) -> list[tuple[int, int]]:
         """Storages that died, with the time (perf_counter_ns)."""
-        at = {id(ref): index for index, ref in enumerate(self._refs)} if self.deaths else {}
-        return [(at[id(ref)], time) for ref, time in self.deaths]
+        died = self._deaths.items()
+        at = {ref: index for index, ref in enumerate(self._refs)} if died else {}
+        return [(at[ref], time) for ref, time in died]
 
     def add(self, node: int, role: str, tensor: torch.Tensor) -> None:
         """Add one saved tensor: a row for each plain tensor inside it, or a label when it has no storage."""
@@ -109,7 +103,7 @@ class SavedRows:
             index = self.storage_index[address] = len(self.storage_bytes)
             self.storage_bytes.append(storage.nbytes())
             self.storage_device.append(tensor.device)
-            self._refs.append(weakref.ref(storage, self._note_death))
+            self._refs.append(self._deaths.watch(storage))
         self.entries.append((node, role, index, tensor.shape, tensor.dtype))
 
     def add_hidden(self, node: int, address: int, size: int) -> None:

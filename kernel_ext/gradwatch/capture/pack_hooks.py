@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradwatch.capture.deaths import Deaths
 from gradwatch.capture.torch_internals import (
     current_node,
     dispatch_modes,
@@ -46,7 +47,7 @@ NO_SITES = (-1, -1)
 class SavedHandle:
     """What autograd holds in place of a saved tensor. Its end is the moment autograd lets go."""
 
-    __slots__ = ("address", "bytes", "events", "number", "origin", "output_nr", "saver", "sites", "tensor", "version")
+    __slots__ = ("__weakref__", "number", "origin", "output_nr", "saver", "sites", "tensor", "version")
 
     tensor: torch.Tensor
     version: int | None
@@ -55,21 +56,15 @@ class SavedHandle:
     output_nr: int
     number: int
     sites: tuple[int, int]
-    address: int
-    bytes: int
-    events: list[PackEvent] | None
-
-    def __del__(self) -> None:
-        if self.events is not None:
-            self.events.append((perf_counter_ns(), self.address, -self.bytes - 1, self.number, self.sites))
 
 
 class PackHooks:
     """Our pair on top of this thread's stack of saved-tensor hooks, unless the program's own is there."""
 
     def __init__(self, probe: Probe, cost: Cost, call_site: Callable[[], tuple[int, int]] | None) -> None:
-        self.events: list[PackEvent] = []
-        """Saves and releases in order. Appending is atomic, whatever thread releases."""
+        self._saves: list[PackEvent] = []
+        self._held: dict[weakref.ref[SavedHandle], PackEvent] = {}
+        self._releases = Deaths()
         self._probe = probe
         self._cost = cost
         self._call_site = call_site
@@ -105,9 +100,14 @@ class PackHooks:
 
     def take_events(self) -> list[PackEvent]:
         """What happened since the last call."""
-        taken = self.events[:]
-        del self.events[: len(taken)]
-        return taken
+        # Releases first: whatever is released was saved by then.
+        released = self._releases.take()
+        events = self._saves[:]
+        del self._saves[: len(events)]
+        for ref, time in released:
+            _, address, size, number, sites = self._held.pop(ref)
+            events.append((time, address, -1 - size, number, sites))
+        return sorted(events, key=lambda event: event[0])
 
     def _push(self) -> None:
         hook_stack._push_saved_tensors_default_hooks(*self.pair)  # the context manager cannot be patched around
@@ -140,7 +140,6 @@ class PackHooks:
     def _pack(self, tensor: torch.Tensor) -> SavedHandle:
         start = perf_counter_ns()
         handle = SavedHandle()
-        handle.events = None
         handle.origin = None
         handle.saver = 0
         handle.version = None
@@ -171,10 +170,9 @@ class PackHooks:
         if self._call_site is not None:
             handle.sites = self._call_site()
         storage: Any = tensor.untyped_storage()
-        handle.address = storage._cdata
-        handle.bytes = storage.nbytes()
-        handle.events = self.events
-        self.events.append((perf_counter_ns(), handle.address, handle.bytes, handle.number, handle.sites))
+        event = (perf_counter_ns(), storage._cdata, storage.nbytes(), handle.number, handle.sites)
+        self._held[self._releases.watch(handle)] = event
+        self._saves.append(event)
 
     def _unpack(self, handle: SavedHandle) -> torch.Tensor:
         tensor = handle.tensor

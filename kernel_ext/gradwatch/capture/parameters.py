@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from gradwatch.capture.deaths import Deaths
 from gradwatch.capture.ledger import plain_tensors
 from gradwatch.capture.modules import named_modules
 from gradwatch.capture.torch_internals import UninitializedTensor, is_compiling
@@ -28,29 +29,40 @@ class Watched:
 
 
 class StorageClasses:
-    """Which storages belong to parameters and buffers. Entries leave when their storage dies."""
+    """Which storages belong to parameters, buffers and the batch. Entries leave when their storage dies."""
 
     def __init__(self) -> None:
-        self.of: dict[int, str] = {}
-        self._refs: dict[int, weakref.ref[Any]] = {}
+        self._class_of: dict[int, str] = {}
+        self._ref_of: dict[int, weakref.ref[Any]] = {}
+        self._address_of: dict[weakref.ref[Any], int] = {}
+        self._deaths = Deaths()
+
+    def of(self, address: int) -> str | None:
+        """The class of the storage at `address`, if it has one."""
+        if self._deaths:
+            self._forget_dead()
+        return self._class_of.get(address)
 
     def add(self, tensor: torch.Tensor, tensor_class: str) -> None:
         for part in _plain_or_none(tensor):
             storage = part.untyped_storage()
             address = storage._cdata  # the storage's identity
-            if self.of.get(address) != tensor_class:
-                self.of[address] = tensor_class
-                self._refs[address] = weakref.ref(storage, lambda _, address=address: self._forget(address))
+            if self.of(address) != tensor_class:
+                self._class_of[address] = tensor_class
+                ref = self._ref_of[address] = self._deaths.watch(storage)
+                self._address_of[ref] = address
 
     def add_input(self, tensor: torch.Tensor) -> None:
         """Class a tensor of the batch, unless it is a parameter or buffer."""
         for part in _plain_or_none(tensor):
-            if part.untyped_storage()._cdata not in self.of:  # the storage's identity
+            if self.of(part.untyped_storage()._cdata) is None:
                 self.add(part, "input")
 
-    def _forget(self, address: int) -> None:
-        self.of.pop(address, None)
-        self._refs.pop(address, None)
+    def _forget_dead(self) -> None:
+        for ref, _ in self._deaths.take():
+            address = self._address_of.pop(ref)
+            if self._ref_of.get(address) is ref:
+                del self._ref_of[address], self._class_of[address]
 
 
 def _plain_or_none(tensor: torch.Tensor) -> list[torch.Tensor]:
