@@ -182,6 +182,7 @@ class Recording:
         if not probe.enabled or tracing_state() is not None:
             return None
         start = perf_counter_ns()
+        call = None
         try:
             with unseen():
                 sweep()
@@ -196,9 +197,19 @@ class Recording:
                     call.gradient_states = self.parameters.gradient_states()
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             probe.failed()
+            self._give_up(call)
             return None
+        except BaseException:  # the user's Ctrl-C: the call will not run
+            self._give_up(call)
+            raise
         self.cost.since(start)
         return call
+
+    def _give_up(self, call: BackwardCall | None) -> None:
+        if call is not None:
+            call.ended = True
+            if call in self._outermost:
+                self._outermost.remove(call)
 
     def _note_overlaps(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         """Calls of several threads at once: each must know its leaves, to tell whose gradients changed."""
@@ -243,6 +254,7 @@ class Recording:
 
     def _end(self, call: BackwardCall) -> None:
         start = perf_counter_ns()
+        call.ended = True
         _remove(call.node_hooks)
         call.walk = None  # holds the graph
         with unseen():
@@ -251,7 +263,6 @@ class Recording:
         self.cost.since(start)
 
     def _ended(self, call: BackwardCall) -> None:
-        call.ended = True
         if call.is_outermost:
             with self._overlapping:
                 self._outermost.remove(call)
