@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from gradwatch.records import Detail, Record, StepSource
+    from gradwatch.records import Detail, NoticeKind, Record, StepSource
     from gradwatch.session.writer import SessionWriter
 
 
@@ -317,10 +317,12 @@ class Recording:
         call.parameter_rows.append((watched.id, row))
         if row >= 0:
             self.updates.read_gradients[watched.id] = (id(gradient), gradient._version, call, row)
-        elif watched.id not in self._told:
+        part = call.rows.labels.get(row)
+        if (row < 0 or part) and watched.id not in self._told:
             self._told.add(watched.id)
-            text = f"gradient: {call.rows.why_not}"
-            self._tell(Notice("not observable", text, subject_kind="parameter", subject=watched.id))
+            kind: NoticeKind = "not observable" if row < 0 else "partial"
+            text = f"gradient: {call.rows.why_not if row < 0 else f'its {part} alone'}"
+            self._tell(Notice(kind, text, subject_kind="parameter", subject=watched.id))
 
     def _gradient_accumulated(self, watched: Watched, leaf: torch.Tensor) -> None:
         probe = self._probes["parameter gradient"]
@@ -362,8 +364,9 @@ class Recording:
 
     def _step_ended(self, step: OpenStep, source: StepSource, end_ns: int) -> None:
         sweep()
-        self.records.add(step, source, end_ns)
+        # Before the step's rows are given back: another thread's optimizer might take a reused table for its own.
         self.updates.read_gradients.clear()
+        self.records.add(step, source, end_ns)
         if not self.calls.active:
             self.graph.lines.forget_before(self._marks)
             self._marks = self.module_hooks.intervals.marks()
