@@ -254,15 +254,20 @@ class Recording:
 
     def _end(self, call: BackwardCall) -> None:
         start = perf_counter_ns()
-        call.ended = True
-        _remove(call.node_hooks)
-        call.walk = None  # holds the graph
-        with unseen():
-            self._guarded("parameter gradient", lambda: self._collect_gradients(call))
-            self._guarded("step", lambda: self._ended(call))
+        try:
+            _remove(call.node_hooks)
+            call.walk = None  # holds the graph
+            with unseen():
+                self._guarded("parameter gradient", lambda: self._collect_gradients(call))
+                self._guarded("step", lambda: self._ended(call))
+        except BaseException:  # the user's Ctrl-C: what was read is kept, what was not is missing
+            self._give_up(call)
+            raise
         self.cost.since(start)
 
     def _ended(self, call: BackwardCall) -> None:
+        # Not before its gradients were collected: an ended call may be claimed, written and given back.
+        call.ended = True
         if call.is_outermost:
             with self._overlapping:
                 self._outermost.remove(call)
