@@ -40,6 +40,7 @@ class BackwardCall:
     start_ns: int = field(default_factory=time.time_ns)
     start: int = field(default_factory=perf_counter_ns)
     end: int = 0
+    lease: int = 0
     index: int = -1
     graph: int = -1
     ledger: int = -1

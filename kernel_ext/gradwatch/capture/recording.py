@@ -223,11 +223,13 @@ class Recording:
 
     def _new_call(self, options: dict[str, Any]) -> BackwardCall:
         detailed = self.steps.number % self.writer.detail_interval == 0
+        rows = self.rows.new(histogram=detailed)
         return BackwardCall(
             call="backward" if options.get("accumulate_grad") else "grad",
             parent=self.calls.enclosing(),
             thread=threading.get_ident(),
-            rows=self.rows.new(histogram=detailed),
+            rows=rows,
+            lease=rows.lease,
             retain_graph=bool(options.get("retain_graph")),
             create_graph=bool(options.get("create_graph")),
             has_inputs=bool(options.get("inputs")),

@@ -23,17 +23,19 @@ class RowPool:
         """An empty table with one holder."""
         with self._lock:
             rows = self._free.pop() if self._free else StatisticRows()
+            rows.lease += 1
             self._holders[id(rows)] = 1
         rows.histogram = histogram
         return rows
 
-    def hold(self, rows: StatisticRows) -> bool:
-        """Become one more holder. False when the table was given back already."""
+    def hold(self, rows: StatisticRows, lease: int) -> bool:
+        """Become one more holder. False when the table was given back since `lease`, and may be another's by now."""
         with self._lock:
             holders = self._holders.get(id(rows), 0)
-            if holders:
-                self._holders[id(rows)] = holders + 1
-            return holders > 0
+            if not holders or rows.lease != lease:
+                return False
+            self._holders[id(rows)] = holders + 1
+            return True
 
     def let_go(self, rows: StatisticRows) -> None:
         """Stop holding: the last one to do so gives the table back."""

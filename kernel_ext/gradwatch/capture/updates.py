@@ -228,7 +228,7 @@ class Updates:
                 call = known[2]
                 usable = held.get(call)
                 if usable is None:
-                    usable = held[call] = self._pool.hold(call.rows)
+                    usable = held[call] = self._pool.hold(call.rows, call.lease)
                 if usable:
                     found.append((call.rows, known[3]))
                     continue
