@@ -17,7 +17,7 @@ import gradwatch
 from models import fingerprints, mlp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from conftest import Record
@@ -40,6 +40,15 @@ def test_training_on_another_thread_is_recorded(record: Record) -> None:
     assert {node.module for node in session.graph(2).nodes if node.name == "AddmmBackward0"} == {"0", "3", "6", "9"}
 
 
+def train_at_once(train: Callable[[nn.Module], None], models: Iterable[nn.Module]) -> None:
+    """Train each model in a thread of its own."""
+    threads = [threading.Thread(target=train, args=(model,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 @pytest.mark.parametrize("detail", ["parameters", "modules", "nodes"])
 def test_two_threads_that_train_at_once_keep_their_gradients_and_graphs(record: Record, detail: Detail) -> None:
     models = {"left": nn.Sequential(nn.Linear(4, 4), nn.Tanh()), "right": nn.Sequential(nn.Linear(4, 4), nn.Sigmoid())}
@@ -53,11 +62,7 @@ def test_two_threads_that_train_at_once_keep_their_gradients_and_graphs(record: 
             loss.backward()
 
     def program() -> None:
-        threads = [threading.Thread(target=train, args=(model,)) for model in models.values()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        train_at_once(train, models.values())
 
     session = record(program, models, detail=detail, held=True)
     calls = [call for step in session.steps for call in step.backwards]
@@ -81,11 +86,7 @@ def test_threads_with_optimizers_of_their_own_lose_nothing(record: Record, detai
             optimizer.step()
 
     def program() -> None:
-        threads = [threading.Thread(target=train, args=(model,)) for model in models.values()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        train_at_once(train, models.values())
 
     session = record(program, models, detail=detail)
     assert session.notices == []

@@ -93,14 +93,6 @@ def _tensor_bytes(rows: SavedRows) -> list[int]:
     ]
 
 
-@dataclass(slots=True)
-class Release:
-    """When autograd let go of each storage: int64 ns relative to the call's start, -1 never."""
-
-    at_ns: NDArray[np.int64]
-    observed: bool
-
-
 def last_savers(rows: SavedRows, order: NDArray[np.int64]) -> NDArray[np.int64]:
     """The place in `order` of the last node to run that saved each storage (int64, shape (storages,))."""
     last = np.zeros(len(rows.storage_bytes), np.int64)
@@ -116,31 +108,33 @@ def deaths_of(call: BackwardCall, rows: SavedRows) -> NDArray[np.int64]:
     return died
 
 
-def estimated_release(call: BackwardCall, last: NDArray[np.int64], died: NDArray[np.int64]) -> Release:
-    """Release times from the engine's order of nodes, anchored at the storages that died in the call.
+def estimated_release(call: BackwardCall, last: NDArray[np.int64], died: NDArray[np.int64]) -> NDArray[np.int64]:
+    """When autograd let go of each storage (int64 ns from the call's start, -1 never), from the engine's order.
+
+    Anchored at the storages that died in the call.
 
     A storage that nothing else holds dies when autograd releases it. One that the program still holds
     was released no earlier than those whose last saver ran before its own.
     """
     if call.retain_graph or call.error or call.has_inputs:
-        return Release(np.full(len(last), -1, np.int64), observed=False)
+        return np.full(len(last), -1, np.int64)
     duration = call.end - call.start
     in_call = (died >= 0) & (died <= duration)
     order = np.argsort(last, kind="stable")
     times = np.maximum.accumulate(np.where(in_call, died, 0)[order])
     at = np.empty_like(times)
     at[order] = times
-    return Release(np.where(in_call, died, at), observed=False)
+    return np.where(in_call, died, at)
 
 
-def walk_curve(call: BackwardCall, release: Release) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def walk_curve(call: BackwardCall, released: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Held bytes from the call's start on: (ns relative to the start, bytes), int64, one point a release."""
     assert call.saved is not None  # noqa: S101 # curves are drawn of calls that were walked
     held = np.asarray(call.saved.storage_bytes, np.int64) * IS_HELD[np.asarray(call.classes, np.int64)]
-    released = release.at_ns >= 0
-    order = np.argsort(release.at_ns[released], kind="stable")
-    times = release.at_ns[released][order]
-    left = held.sum() - np.cumsum(held[released][order])
+    gone = released >= 0
+    order = np.argsort(released[gone], kind="stable")
+    times = released[gone][order]
+    left = held.sum() - np.cumsum(held[gone][order])
     return np.concatenate([[0], times]), np.concatenate([[held.sum()], left])
 
 
@@ -208,8 +202,8 @@ def held_from_walk(step: int, call: BackwardCall, order: NDArray[np.int64]) -> H
     """The Held record of a call that was walked only."""
     assert call.saved is not None  # noqa: S101 # as above
     died = deaths_of(call, call.saved)
-    release = estimated_release(call, last_savers(call.saved, order), died)
-    times, totals = walk_curve(call, release)
+    released = estimated_release(call, last_savers(call.saved, order), died)
+    times, totals = walk_curve(call, released)
     return Held(
         step=step,
         backward=call.index,
@@ -220,7 +214,7 @@ def held_from_walk(step: int, call: BackwardCall, order: NDArray[np.int64]) -> H
         peak_ns=0,
         curve_ns=column(times, "<i8"),
         curve_bytes=column(totals, "<i8"),
-        released_ns=column(release.at_ns, "<i8"),
+        released_ns=column(released, "<i8"),
         died_ns=column(died, "<i8"),
         on_peak=column([], "|u1"),
     )
@@ -235,7 +229,7 @@ def held_from_hooks(step: int, call: BackwardCall, curve: PackCurve, order: NDAr
     assert call.saved is not None  # noqa: S101 # as above
     rows = call.saved
     died = deaths_of(call, rows)
-    estimated = estimated_release(call, last_savers(rows, order), died).at_ns
+    estimated = estimated_release(call, last_savers(rows, order), died)
     unseen = np.array([address not in curve.saved for address in rows.storage_index], bool)
     observed = np.array(
         [curve.released.get(address, call.start - 1) - call.start for address in rows.storage_index], np.int64
