@@ -38,12 +38,16 @@ def _dataclasses() -> list[type]:
 
 def _constants() -> str:
     classes = ", ".join(f'"{name}"' for name in records.TENSOR_CLASSES)
+    states = ", ".join(f'"{name}"' for name in records.GRADIENT_STATES)
+    nodes = ", ".join(f'"{name}"' for name in records.NODE_STATES)
     statistics = ", ".join(f'{name}: "{dtype}"' for name, dtype in records.STATISTIC_DTYPES.items())
     return (
         f"export const FORMAT_VERSION = {records.FORMAT_VERSION};\n"
         f"export const HISTOGRAM_BINS = {records.HISTOGRAM_BINS};\n"
         f"export const HISTOGRAM_LOWEST_EXPONENT = {records.HISTOGRAM_LOWEST_EXPONENT};\n"
         f"export const TENSOR_CLASSES = [{classes}] as const;\n"
+        f"export const GRADIENT_STATES = [{states}] as const;\n"
+        f"export const NODE_STATES = [{nodes}] as const;\n"
         f"export const STATISTIC_DTYPES = {{ {statistics} }} as const;\n"
     )
 
@@ -69,9 +73,8 @@ def _type(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " | ".join(_type(argument) for argument in arguments)
     if origin is list:
-        return (
-            f"readonly ({_type(arguments[0])})[]" if "|" in _type(arguments[0]) else f"readonly {_type(arguments[0])}[]"
-        )
+        item = _type(arguments[0])
+        return f"readonly ({item})[]" if " " in item else f"readonly {item}[]"
     if origin is dict:
         return f"Readonly<Record<{_type(arguments[0])}, {_type(arguments[1])}>>"
     return PLAIN.get(hint) or hint.__name__

@@ -20,6 +20,7 @@ import pytest
 from gradwatch.errors import RecordingError, SessionExists
 from gradwatch.records import (
     TOPICS,
+    GradientStates,
     Module,
     ModuleOutput,
     ModuleOutputs,
@@ -31,6 +32,7 @@ from gradwatch.records import (
     Sites,
     SourceFile,
     Step,
+    Stop,
 )
 from gradwatch.session import writer as writer_module
 from gradwatch.session.reader import SessionReader
@@ -43,6 +45,7 @@ from session_factory import (
     Saved,
     Storage,
     backward,
+    column,
     gradients,
     graph,
     held,
@@ -56,6 +59,7 @@ from session_factory import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+FIRED = column("|u1", [0, 2])
 ONE_GRAPH = graph(0, [Node("AccumulateGrad", parameter=0), Node("MulBackward0")], [(1, 0, 0, 0)], [1])
 
 EVERY_RECORD: list[Record] = [
@@ -73,6 +77,8 @@ EVERY_RECORD: list[Record] = [
     optimizer_step(3, {0: (1.0, 2.0, 0.01)}),
     held(3, [(0, 24), (10, 0)], [10]),
     Notice("partial", "sparse", 3, "parameter", 0, "statistics", "Traceback ..."),
+    Stop(1, START_NS, 3, 7, "MainThread", "/home/someone/a.py", 1, "f", in_backward=True, node_states=FIRED),
+    GradientStates(1, *(column(dtype, [1]) for dtype in ("<u4", "|u1", "<i4", "|u1", "<f4", "|u1"))),
 ]
 
 

@@ -31,6 +31,11 @@ CurveSource = Literal["walk", "hooks"]
 ReleaseSource = Literal["observed", "estimated"]
 TensorClass = Literal["activation", "parameter", "buffer", "input", "optimizer state", "not observable"]
 NoticeKind = Literal["not observable", "partial", "probe stopped", "recorder"]
+FiredSource = Literal["order", "hooks"]
+SnapshotState = Literal["ready", "no torch", "nothing differentiable"]
+VariableKind = Literal["tensor", "module", "optimizer"]
+ConditionKind = Literal["first non-finite", "norm exceeds", "node", "parameter", "module", "next node"]
+ValuesField = Literal["value", "grad", "saved", "grad output"]
 
 TENSOR_CLASSES: tuple[TensorClass, ...] = (
     "activation",
@@ -41,6 +46,13 @@ TENSOR_CLASSES: tuple[TensorClass, ...] = (
     "not observable",
 )
 """`Ledger.storage_class` holds indices into this tuple."""
+
+GRADIENT_STATES: tuple[str, ...] = ("None", "frozen", "present", "unread")
+"""`GradientStates.state` holds indices into this tuple: `.grad` is None though grad is required; None and
+not required; a tensor whose statistics were read; a tensor that was not read (the notices say why)."""
+
+NODE_STATES: tuple[str, ...] = ("pending", "fired", "running", "unknown")
+"""`Stop.node_states` holds indices into this tuple."""
 
 STATISTIC_DTYPES: dict[str, str] = {
     "count": "<u8",
@@ -406,6 +418,216 @@ class Finish:
     records_dropped: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The program stood still and a debugger asked: where it stood, and how far backward had come.
+
+    `number` counts the stops of a process from 1; `step` is the recorder's step, or the optimizer steps
+    counted by an optimizer in scope, -1 where neither is known. `in_backward` says that the stopped thread
+    was inside a call into autograd's engine; then `graph` is that call's graph, `running` the node being
+    run (-1 not known) and `node_states` (`|u1` per node, into NODE_STATES) what has fired: seen by hooks, or
+    inferred from the engine's order (highest sequence number first), which is exact for one forward thread and
+    one device and reads "unknown" elsewhere. `condition` is the id of the condition that stopped it, -1 none.
+    """
+
+    number: int
+    time_ns: int
+    step: int
+    thread: int
+    thread_name: str
+    file: str
+    line: int
+    function: str
+    in_backward: bool = False
+    graph: int = -1
+    running: int = -1
+    node_states: Column | None = None
+    fired_source: FiredSource | None = None
+    condition: int = -1
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientStates:
+    """How the `.grad` of each parameter stood at a stop: one row per parameter id in `subjects` (`<u4`).
+
+    `state` (`|u1`) into GRADIENT_STATES. `stale` (`<i4`) counts the optimizer steps (`stale_unit` says when
+    it had to count stops instead) since `.grad` was last written, 0 when it was written since the previous
+    step or its past is not known. `changed` (`|u1`) is 1 where `.grad` differs from the previous stop (by
+    identity and version); `previous_norm` (`<f4`) is the norm at that stop, NaN where there is none. `pending`
+    (`|u1`) is 1 where the running backward has yet to reach the parameter: its `.grad` is from before.
+    """
+
+    stop: int
+    subjects: Column
+    state: Column
+    stale: Column
+    changed: Column
+    previous_norm: Column
+    pending: Column
+    stale_unit: Literal["steps", "stops"] = "steps"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A tensor, module or optimizer that the stopped frame reaches, by the expression that reaches it.
+
+    For tensors: `grad_fn` is the node's name (None: a leaf, or no grad), `sequence` its sequence number (-1
+    none), `parameter` the id of a leaf among the snapshot's parameters (-1 none), `number` the value of a
+    one-element tensor on the CPU, as text ("2.31", "nan"). For modules and optimizers: `parameter_count`.
+    """
+
+    expression: str
+    kind: VariableKind
+    class_name: str
+    shape: list[int] = field(default_factory=list[int])
+    dtype: str = ""
+    device: str = ""
+    requires_grad: bool = False
+    grad_fn: str | None = None
+    sequence: int = -1
+    parameter: int = -1
+    parameter_count: int = 0
+    number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A part of an answer that is not there: `done` of `total` units were read before `reason` ended it."""
+
+    part: Literal["scope", "gradients", "histograms", "graph", "held", "values"]
+    reason: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A frame above the stopped one that reaches tensors with requires_grad: `depth` 1 is the caller."""
+
+    depth: int
+    function: str
+    file: str
+    line: int
+    tensor_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When to stop inside backward. Set from the panel, kept by the debuggee, gone with the process.
+
+    `node`: the node at index `node` of the graph with digest `graph_digest`, or, in a graph of another
+    structure, the node of the same name, module and line (`module` as "root.path", `line` as "file:line").
+    `parameter`, `module`: when the gradient of that parameter, or of any output or parameter of that module,
+    is computed. `norm exceeds`: the L2 norm of any gradient that reaches a node is above `limit`. `next node`
+    stops once, at the next node that any thread runs. `hits` counts the stops it has made.
+    """
+
+    id: int
+    kind: ConditionKind
+    enabled: bool = True
+    node: int = -1
+    graph_digest: str = ""
+    name: str = ""
+    module: str = ""
+    line: str = ""
+    parameter: str = ""
+    limit: float = 0.0
+    hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The recorder that runs in the stopped process: `cost` is its measured share of the run's time."""
+
+    path: str
+    detail: Detail
+    steps: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The answer at a stop: gradients, graph and held memory of what the frame reaches.
+
+    `root` indexes the variable whose graph `graph` is; -1 with `in_backward` means the graph of the running
+    backward call, else that there is none. `graph`, `ledger` and `backward` are as in a session (`backward`
+    is the call that has not been made, or the running one). `site_texts` holds the source line of each of
+    `sites`, stripped ("" where it cannot be read). `cost_ms` is the time by part. With the state "nothing
+    differentiable" `callers` names frames that have something.
+    """
+
+    state: SnapshotState
+    run: Run
+    stop: Stop
+    variables: list[Variable] = field(default_factory=list[Variable])
+    root: int = -1
+    modules: list[Module] = field(default_factory=list[Module])
+    parameters: list[Parameter] = field(default_factory=list[Parameter])
+    states: GradientStates | None = None
+    gradients: list[Gradients] = field(default_factory=list[Gradients])
+    histograms: list[Histograms] = field(default_factory=list[Histograms])
+    graph: Graph | None = None
+    ledger: Ledger | None = None
+    backward: Backward | None = None
+    sites: list[Site] = field(default_factory=list[Site])
+    site_texts: list[str] = field(default_factory=list[str])
+    notices: list[Notice] = field(default_factory=list[Notice])
+    missing: list[Missing] = field(default_factory=list[Missing])
+    callers: list[Caller] = field(default_factory=list[Caller])
+    conditions: list[Condition] = field(default_factory=list[Condition])
+    recording: Recording | None = None
+    cost_ms: dict[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which tensor `values` asks for, among those of snapshot `stop`; one of the three is not -1.
+
+    `role` names the saved tensor of a node, or is "" for the gradient that the running node was given
+    (`position` counts them).
+    """
+
+    stop: int
+    field: ValuesField
+    parameter: int = -1
+    variable: int = -1
+    node: int = -1
+    role: str = ""
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A window of a tensor: `rows` times `columns` values (`<f4`, row-major) of the last two dimensions.
+
+    `index` fixes the leading dimensions; a vector is one row, a scalar one value. `first_nonfinite` is the
+    full index of the first NaN or Inf where it was asked for and found in the budget, else None.
+    """
+
+    subject: Subject
+    shape: list[int]
+    dtype: str
+    device: str
+    index: list[int]
+    row: int
+    column: int
+    rows: int
+    columns: int
+    values: Column
+    first_nonfinite: list[int] | None = None
+    missing: list[Missing] = field(default_factory=list[Missing])
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A question that could not be answered: what happened, and the way out in the message."""
+
+    error: str
+    message: str
+    traceback: str = ""
+
+
 Record = (
     Run
     | SourceFile
@@ -423,6 +645,8 @@ Record = (
     | Held
     | Notice
     | Finish
+    | Stop
+    | GradientStates
 )
 
 TOPICS: dict[str, type[Record]] = {
@@ -442,5 +666,8 @@ TOPICS: dict[str, type[Record]] = {
     "/held": Held,
     "/notices": Notice,
     "/finish": Finish,
+    "/stops": Stop,
+    "/states": GradientStates,
 }
-"""One MCAP channel per record type: a reader of one never decompresses another."""
+"""One MCAP channel per record type: a reader of one never decompresses another. `Snapshot`, `Values` and
+`Failure` are answers to a debugger and stand in no file; they travel as JSON, a Column's bytes in base64."""

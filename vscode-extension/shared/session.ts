@@ -5,6 +5,8 @@ export const FORMAT_VERSION = 1;
 export const HISTOGRAM_BINS = 64;
 export const HISTOGRAM_LOWEST_EXPONENT = -47;
 export const TENSOR_CLASSES = ["activation", "parameter", "buffer", "input", "optimizer state", "not observable"] as const;
+export const GRADIENT_STATES = ["None", "frozen", "present", "unread"] as const;
+export const NODE_STATES = ["pending", "fired", "running", "unknown"] as const;
 export const STATISTIC_DTYPES = { count: "<u8", zeros: "<u8", nan: "<u8", inf: "<u8", subnormals: "<u8", min: "<f4", max: "<f4", mean: "<f4", l1: "<f4", l2: "<f4" } as const;
 
 /** A typed one-dimensional array: `dtype` as numpy spells it (`<f4`, `<u4`, `|u1`), and its bytes. */
@@ -139,7 +141,7 @@ export interface Ledger {
   id: number;
   graph: number;
   roles: readonly string[];
-  shapes: readonly readonly number[][];
+  shapes: readonly (readonly number[])[];
   dtypes: readonly string[];
   devices: readonly string[];
   saved_count: number;
@@ -258,6 +260,152 @@ export interface Finish {
   records_dropped: number;
 }
 
+/** The program stood still and a debugger asked: where it stood, and how far backward had come. */
+export interface Stop {
+  number: number;
+  time_ns: bigint | number;
+  step: number;
+  thread: number;
+  thread_name: string;
+  file: string;
+  line: number;
+  function: string;
+  in_backward?: boolean;
+  graph?: number;
+  running?: number;
+  node_states?: Column | null;
+  fired_source?: "order" | "hooks" | null;
+  condition?: number;
+  reason?: string;
+}
+
+/** How the `.grad` of each parameter stood at a stop: one row per parameter id in `subjects` (`<u4`). */
+export interface GradientStates {
+  stop: number;
+  subjects: Column;
+  state: Column;
+  stale: Column;
+  changed: Column;
+  previous_norm: Column;
+  pending: Column;
+  stale_unit?: "steps" | "stops";
+}
+
+/** A tensor, module or optimizer that the stopped frame reaches, by the expression that reaches it. */
+export interface Variable {
+  expression: string;
+  kind: "tensor" | "module" | "optimizer";
+  class_name: string;
+  shape?: readonly number[];
+  dtype?: string;
+  device?: string;
+  requires_grad?: boolean;
+  grad_fn?: string | null;
+  sequence?: number;
+  parameter?: number;
+  parameter_count?: number;
+  number?: string | null;
+}
+
+/** A part of an answer that is not there: `done` of `total` units were read before `reason` ended it. */
+export interface Missing {
+  part: "scope" | "gradients" | "histograms" | "graph" | "held" | "values";
+  reason: string;
+  done?: number;
+  total?: number;
+}
+
+/** A frame above the stopped one that reaches tensors with requires_grad: `depth` 1 is the caller. */
+export interface Caller {
+  depth: number;
+  function: string;
+  file: string;
+  line: number;
+  tensor_count: number;
+}
+
+/** When to stop inside backward. Set from the panel, kept by the debuggee, gone with the process. */
+export interface Condition {
+  id: number;
+  kind: "first non-finite" | "norm exceeds" | "node" | "parameter" | "module" | "next node";
+  enabled?: boolean;
+  node?: number;
+  graph_digest?: string;
+  name?: string;
+  module?: string;
+  line?: string;
+  parameter?: string;
+  limit?: number;
+  hits?: number;
+}
+
+/** The recorder that runs in the stopped process: `cost` is its measured share of the run's time. */
+export interface Recording {
+  path: string;
+  detail: "parameters" | "modules" | "nodes";
+  steps: number;
+  cost: number;
+}
+
+/** The answer at a stop: gradients, graph and held memory of what the frame reaches. */
+export interface Snapshot {
+  state: "ready" | "no torch" | "nothing differentiable";
+  run: Run;
+  stop: Stop;
+  variables?: readonly Variable[];
+  root?: number;
+  modules?: readonly Module[];
+  parameters?: readonly Parameter[];
+  states?: GradientStates | null;
+  gradients?: readonly Gradients[];
+  histograms?: readonly Histograms[];
+  graph?: Graph | null;
+  ledger?: Ledger | null;
+  backward?: Backward | null;
+  sites?: readonly Site[];
+  site_texts?: readonly string[];
+  notices?: readonly Notice[];
+  missing?: readonly Missing[];
+  callers?: readonly Caller[];
+  conditions?: readonly Condition[];
+  recording?: Recording | null;
+  cost_ms?: Readonly<Record<string, number>>;
+}
+
+/** Which tensor `values` asks for, among those of snapshot `stop`; one of the three is not -1. */
+export interface Subject {
+  stop: number;
+  field: "value" | "grad" | "saved" | "grad output";
+  parameter?: number;
+  variable?: number;
+  node?: number;
+  role?: string;
+  position?: number;
+}
+
+/** A window of a tensor: `rows` times `columns` values (`<f4`, row-major) of the last two dimensions. */
+export interface Values {
+  subject: Subject;
+  shape: readonly number[];
+  dtype: string;
+  device: string;
+  index: readonly number[];
+  row: number;
+  column: number;
+  rows: number;
+  columns: number;
+  values: Column;
+  first_nonfinite?: readonly number[] | null;
+  missing?: readonly Missing[];
+}
+
+/** A question that could not be answered: what happened, and the way out in the message. */
+export interface Failure {
+  error: string;
+  message: string;
+  traceback?: string;
+}
+
 /** The record type of each topic. */
 export interface Topics {
   "/run": Run;
@@ -276,4 +424,6 @@ export interface Topics {
   "/held": Held;
   "/notices": Notice;
   "/finish": Finish;
+  "/stops": Stop;
+  "/states": GradientStates;
 }
