@@ -1,10 +1,16 @@
-# `make demo` and `make test` set up what they need in .venv; nothing outside this folder is changed.
+# `make demo` and `make test` set up what they need in .venv, vscode-extension/node_modules and build/workbench. Outside
+# of this folder nothing is changed, but for system packages, where apt and root are at hand (tests/e2e/setup_workbench.sh).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LIBRARIES := vscode-extension/node_modules/.ready
+SETUP_WORKBENCH := tests/e2e/setup_workbench.sh
 
-.PHONY: setup demo test check unit contract bench package clean
+# Node 24, once it is installed for the end-to-end tests; until then the machine's.
+export PATH := $(CURDIR)/build/workbench/node/node_modules/.bin:$(PATH)
+
+.PHONY: setup demo test check unit extension workbench e2e contract bench wheel vsix package clean
 
 setup: $(READY)
 
@@ -15,10 +21,17 @@ $(READY): pyproject.toml kernel_ext/build_statistics.py kernel_ext/gradwatch/cap
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	touch $@
 
+$(LIBRARIES): vscode-extension/package-lock.json
+	$(SETUP_WORKBENCH) node
+	cd vscode-extension && npm ci --no-audit --no-fund
+	touch $@
+
 demo: setup
 	$(BIN)/gradwatch demo
 
+# What this machine cannot run is left out, and named in the last line; where CI is set that is a failure.
 test: setup check unit
+	MAKE="$(MAKE)" tests/test_extension.sh
 
 check: setup
 	$(BIN)/ruff check .
@@ -28,17 +41,37 @@ check: setup
 unit: setup
 	$(BIN)/python -m pytest
 
-# Regenerates what follows from records.py: the TypeScript types and the golden sessions.
+extension: $(LIBRARIES)
+	cd vscode-extension && npx tsc --noEmit -p . && npx tsc --noEmit -p ../tests/e2e
+	cd vscode-extension && npx vitest run
+
+workbench:
+	$(SETUP_WORKBENCH)
+
+# In a real VS Code; `make e2e ONLY=nan` runs the files with that in their names.
+e2e: setup workbench vsix
+	node tests/e2e/run.ts $(ONLY)
+
+# Regenerates what follows from records.py: the TypeScript types, the golden sessions and the golden answers at stops.
 contract: setup
 	$(BIN)/python kernel_ext/generate_typescript.py
 	$(BIN)/python tests/make_golden.py
+	$(BIN)/python tests/make_snapshots.py
+	$(BIN)/python tests/held_golden.py
 
-bench: setup
+bench: setup workbench vsix
 	$(BIN)/python tests/bench/bench_recorder.py
 	$(BIN)/python tests/bench/bench_statistics.py
+	node tests/bench/bench_panel.mts
 
-package: setup
+package: wheel vsix
+
+wheel: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+vsix: $(LIBRARIES)
+	mkdir -p dist
+	cd vscode-extension && npm run --silent package -- --out ../dist/
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist vscode-extension/node_modules vscode-extension/dist

@@ -78,7 +78,15 @@ EVERY_RECORD: list[Record] = [
     held(3, [(0, 24), (10, 0)], [10]),
     Notice("partial", "sparse", 3, "parameter", 0, "statistics", "Traceback ..."),
     Stop(1, START_NS, 3, 7, "MainThread", "/home/someone/a.py", 1, "f", in_backward=True, node_states=FIRED),
-    GradientStates(1, *(column(dtype, [1]) for dtype in ("<u4", "|u1", "<i4", "|u1", "<f4", "|u1"))),
+    GradientStates(
+        stop=1,
+        subjects=column("<u4", [0]),
+        state=column("|u1", [2]),
+        stale=column("<i4", [0]),
+        changed=column("|u1", [1]),
+        previous_norm=column("<f4", [0.5]),
+        pending=column("|u1", [0]),
+    ),
 ]
 
 

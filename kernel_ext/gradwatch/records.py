@@ -277,8 +277,9 @@ class Backward:
 
     `index` counts calls within the step; `parent` is the index of the call it ran inside (reentrant
     checkpointing), else -1. `graph` and `ledger` are -1 where the walk was off or not possible
-    (`unobserved` says why). `held_bytes` is what autograd held through this graph when the call began:
-    storages counted once, of every class; `class_bytes` splits it in TENSOR_CLASSES order.
+    (`unobserved` says why). `class_bytes` is what autograd held through this graph when the call began, storages
+    counted once, in TENSOR_CLASSES order; `held_bytes` sums the classes that backward keeps alive: activations,
+    inputs and what is not observable, for parameters, buffers and optimizer state would stay without it.
     """
 
     step: int
@@ -326,7 +327,8 @@ class Gradients:
 
     `subjects` (`<u4`) are parameter ids (their `.grad` as accumulated when the call ended),
     module output ids, or node indices in the call's graph (the gradient of the node's outputs).
-    `columns` holds the statistics by the names of STATISTIC_DTYPES.
+    `columns` holds the statistics by the names of STATISTIC_DTYPES. Where `stop` is not -1 they are those that
+    a debugger found at that stop, of no backward call (`backward` is -1).
     """
 
     step: int
@@ -334,6 +336,7 @@ class Gradients:
     subject_kind: SubjectKind
     subjects: Column
     columns: dict[str, Column]
+    stop: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +344,7 @@ class Histograms:
     """log2 histograms, HISTOGRAM_BINS per subject, row-major, quantised to one byte a bin.
 
     A byte is 0 for no values and 1 + round(8 log2 count) otherwise (within 4.5 % of the count, up to
-    3.6e9, where it ends).
+    3.6e9, where it ends). `stop` as in Gradients.
     """
 
     step: int
@@ -349,6 +352,7 @@ class Histograms:
     subject_kind: SubjectKind
     subjects: Column
     codes: Column
+    stop: int = -1
 
 
 @dataclass(frozen=True, slots=True)

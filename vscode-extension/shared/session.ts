@@ -203,6 +203,7 @@ export interface Gradients {
   subject_kind: "parameter" | "module" | "node";
   subjects: Column;
   columns: Readonly<Record<string, Column>>;
+  stop?: number;
 }
 
 /** log2 histograms, HISTOGRAM_BINS per subject, row-major, quantised to one byte a bin. */
@@ -212,6 +213,7 @@ export interface Histograms {
   subject_kind: "parameter" | "module" | "node";
   subjects: Column;
   codes: Column;
+  stop?: number;
 }
 
 /** Parameters around one optimizer.step(): one row per parameter (`subjects`, ids, `<u4`). */

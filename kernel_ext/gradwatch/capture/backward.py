@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from gradwatch.capture import engine_entry
 from gradwatch.capture.torch_internals import graph_task, is_compiling
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class BackwardCall:
 
 
 class BackwardCalls:
-    """Stands in for torch.autograd's `_engine_run_backward`; `begin` and `end` never raise."""
+    """Takes part in every call into the engine (see engine_entry); `begin` and `end` never raise."""
 
     def __init__(
         self,
@@ -82,21 +81,14 @@ class BackwardCalls:
     ) -> None:
         self._begin = begin
         self._end = end
-        self._original: list[tuple[Any, Any]] = []
         self._local = threading.local()
         self.active: list[BackwardCall] = []
 
     def start(self) -> None:
-        places: list[Any] = [torch.autograd, torch.autograd.graph]
-        for module in places:
-            original = module._engine_run_backward  # as torch's own tracing code does
-            self._original.append((module, original))
-            module._engine_run_backward = self._standing_in_for(original)
+        engine_entry.join(self._standing_in_for)
 
     def stop(self) -> None:
-        for module, original in self._original:
-            module._engine_run_backward = original  # given back
-        self._original.clear()
+        engine_entry.leave(self._standing_in_for)
 
     def current(self) -> BackwardCall | None:
         """The call that the hook now running belongs to.
@@ -117,7 +109,7 @@ class BackwardCalls:
         def _engine_run_backward(t_outputs: Sequence[Any], *arguments: Any, **options: Any) -> Any:
             if is_compiling():
                 return original(t_outputs, *arguments, **options)
-            call = self._begin(t_outputs, _engine_options(arguments, options))
+            call = self._begin(t_outputs, engine_entry.engine_options(arguments, options))
             if call is None:
                 return original(t_outputs, *arguments, **options)
             stack = self._enter(call)
@@ -142,8 +134,3 @@ class BackwardCalls:
         stack.append(call)
         self.active.append(call)
         return stack
-
-
-def _engine_options(arguments: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
-    names = ("grad_tensors", "retain_graph", "create_graph", "inputs")
-    return {**dict(zip(names, arguments, strict=False)), **options}

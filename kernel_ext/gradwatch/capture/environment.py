@@ -9,9 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from gradwatch._version import __version__
 from gradwatch.records import FORMAT_VERSION, Run
@@ -23,9 +21,13 @@ GIT_SECONDS = 2.0
 """A git that answers slower (a network file system) is not waited for."""
 
 
-def run_record(detail: Detail, *, line_clock: bool) -> Run:
-    """The Run record of a recording that starts now, in this process."""
-    revision = _git("rev-parse", "HEAD")
+def run_record(detail: Detail, *, line_clock: bool, asks_programs: bool = True) -> Run:
+    """The Run record of a recording that starts now, in this process. Says what it can where torch is not loaded.
+
+    Without `asks_programs` no process is started: git is not asked, and the platform is told in short.
+    """
+    torch: Any = sys.modules.get("torch")
+    revision = _git("rev-parse", "HEAD") if asks_programs else None
     status = _git("status", "--porcelain", "--untracked-files=no") if revision else None
     return Run(
         format_version=FORMAT_VERSION,
@@ -37,12 +39,12 @@ def run_record(detail: Detail, *, line_clock: bool) -> Run:
         rank=_integer("RANK", 0),
         world_size=_integer("WORLD_SIZE", 1),
         argv=list(sys.argv),
-        working_directory=str(Path.cwd()),
+        working_directory=_working_directory(),
         python_version=platform.python_version(),
-        torch_version=str(torch.__version__),
-        cuda_version=torch.version.cuda,
-        platform=platform.platform(),
-        devices=_devices(),
+        torch_version=str(getattr(torch, "__version__", "")),
+        cuda_version=getattr(getattr(torch, "version", None), "cuda", None),
+        platform=platform.platform() if asks_programs else _short_platform(),
+        devices=_devices(torch),
         git_revision=revision,
         git_dirty=bool(status) if status is not None else None,
         line_source="line clock" if line_clock else "module calls",
@@ -56,9 +58,20 @@ def _integer(variable: str, default: int) -> int:
         return default
 
 
-def _devices() -> list[str]:
+def _working_directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was deleted
+        return ""
+
+
+def _short_platform() -> str:
+    return f"{platform.system()}-{platform.release()}-{platform.machine()}"  # the long form runs `uname -p`
+
+
+def _devices(torch: Any) -> list[str]:
     # Asking for a device's name would create a CUDA context that the program may not want.
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if hasattr(torch, "cuda") and torch.cuda.is_available() and torch.cuda.is_initialized():
         return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return ["cpu"]
 

@@ -13,7 +13,7 @@ from gradwatch.capture.deep_graphs import keep_if_deep
 from gradwatch.records import Column, Graph, NodeLabel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch.autograd.graph import Node
@@ -28,6 +28,10 @@ KNOWN_LABELS: dict[str, tuple[Any, str]] = {
     "CopySlices": ("hidden", "an in-place write into a view: what its inner op saved is not observable"),
 }
 """Node names whose inside cannot be read, with the label and its text."""
+
+
+WALK_CHUNK = 256
+"""Nodes between two looks at the clock."""
 
 
 @dataclass(slots=True)
@@ -46,6 +50,8 @@ class Walk:
     edge_slot: NDArray[np.int64]
     edge_target: NDArray[np.int64]
     edge_input_nr: NDArray[np.int64]
+    expanded: int = -1
+    """Of how many nodes the edges were read, where the walk was ended before it was through; -1: of all."""
 
     def leaves(self) -> list[tuple[int, torch.Tensor]]:
         """Positions of AccumulateGrad nodes with the tensors they accumulate into."""
@@ -66,9 +72,12 @@ def roots_of(outputs: Sequence[Any]) -> list[Node]:
     return list(dict.fromkeys(roots))
 
 
-def walk(roots: list[Node]) -> Walk:
-    """Everything reachable from `roots` through next_functions. Linear, without recursion."""
-    nodes, edges = _reach(roots)
+def walk(roots: list[Node], is_over: Callable[[], bool] | None = None) -> Walk:
+    """Everything reachable from `roots` through next_functions, nearest first, until `is_over`.
+
+    Linear, without recursion.
+    """
+    nodes, edges, expanded = _reach(roots, is_over)
     numbers = np.array([node._sequence_nr() for node in nodes], np.uint64).astype(np.int64)  # no public getter
     order = np.lexsort((-np.arange(len(numbers)), numbers))  # leaves: those met last are nearest the input
     place = np.empty_like(order)
@@ -87,14 +96,17 @@ def walk(roots: list[Node]) -> Walk:
         edge_slot=flat[1::4],
         edge_target=target,
         edge_input_nr=flat[3::4],
+        expanded=expanded,
     )
 
 
-def _reach(roots: list[Node]) -> tuple[list[Node], list[int]]:
+def _reach(roots: list[Node], is_over: Callable[[], bool] | None) -> tuple[list[Node], list[int], int]:
     nodes = list(roots)
     index = {node: i for i, node in enumerate(nodes)}
     edges: list[int] = []
     for i, node in enumerate(nodes):  # grows while it is walked
+        if is_over is not None and i % WALK_CHUNK == WALK_CHUNK - 1 and is_over():
+            return nodes, edges, i
         for slot, (target, input_nr) in enumerate(node.next_functions):
             if target is not None:
                 j = index.get(target)
@@ -102,7 +114,7 @@ def _reach(roots: list[Node]) -> tuple[list[Node], list[int]]:
                     j = index[target] = len(nodes)
                     nodes.append(target)
                 edges += (i, slot, j, input_nr)
-    return nodes, edges
+    return nodes, edges, -1
 
 
 @dataclass(slots=True)

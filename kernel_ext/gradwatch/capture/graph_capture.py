@@ -53,6 +53,12 @@ class Lines:
         self._clock = clock
         self._made_in_backward: list[tuple[int, int, int]] = []
 
+    def first_number(self, caller: int) -> int | None:
+        """The lowest number that is known of, among the nodes of graphs that thread `caller` runs."""
+        thread = self._intervals.owner(caller)
+        intervals = self._intervals.of(thread) if thread is not None else None
+        return intervals.numbers[0] if intervals is not None and intervals.numbers else None
+
     def made_in_backward(self, thread: int, first: int, end: int) -> None:
         """Nodes numbered `first` to `end` (exclusive) on `thread` were made by a backward call."""
         if end > first:
@@ -104,7 +110,7 @@ class GraphCapture:
 
     def read(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         """Walk the graph behind `outputs`. Where it cannot be seen, `call.unobserved` says why."""
-        call.unobserved = _unobservable(outputs)
+        call.unobserved = why_unobservable(outputs)
         if call.unobserved is not None:
             return
         walked = walk(roots_of(outputs))
@@ -113,13 +119,13 @@ class GraphCapture:
         rows = read_saved(walked.nodes)
         self._add_hidden(walked, rows)
         attribution = self.lines.attribute(walked, call.thread, call.parent.first_number if call.parent else None)
-        _overlay_sites(attribution, rows)
+        overlay_sites(attribution, rows)
         # As ids: the clock has several keys for one place.
         attribution.sites = self._sites.site_ids(attribution.sites).astype(np.int64)
         attribution.project_sites = self._sites.site_ids(attribution.project_sites).astype(np.int64)
         if call.parent is not None:
             rows.recomputed = attribution.in_backward[rows.node].tolist()
-        labels = _distinct([*name_labels(walked), *rows.labels])
+        labels = distinct_labels([*name_labels(walked), *rows.labels])
         call.walk, call.saved = walked, rows
         call.graph, call.order = self._graph(walked, attribution, leaves, labels)
         call.classes = class_indices(rows, self.class_of)
@@ -131,7 +137,7 @@ class GraphCapture:
 
     def read_leaves(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         """Walk the graph behind `outputs` for its leaves alone."""
-        if _unobservable(outputs) is None:
+        if why_unobservable(outputs) is None:
             call.leaves = {number for number in self._leaf_ids(walk(roots_of(outputs))) if number >= 0}
 
     def class_of(self, address: int) -> str:
@@ -212,7 +218,7 @@ def _node_hook(
     return prehook
 
 
-def _overlay_sites(attribution: Attribution, rows: SavedRows) -> None:
+def overlay_sites(attribution: Attribution, rows: SavedRows) -> None:
     """A pack hook's line is nearer than a module's call line."""
     for node, (site, project) in rows.sites.items():
         if site >= 0:
@@ -220,11 +226,11 @@ def _overlay_sites(attribution: Attribution, rows: SavedRows) -> None:
             attribution.project_sites[node] = project
 
 
-def _distinct(labels: list[NodeLabel]) -> tuple[NodeLabel, ...]:
+def distinct_labels(labels: list[NodeLabel]) -> tuple[NodeLabel, ...]:
     return tuple(dict.fromkeys(labels))
 
 
-def _unobservable(outputs: Sequence[Any]) -> str | None:
+def why_unobservable(outputs: Sequence[Any]) -> str | None:
     for output in outputs:
         if isinstance(output, torch.Tensor):
             if is_functorch(output):

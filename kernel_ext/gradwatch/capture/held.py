@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,10 +88,7 @@ def _index_column(values: Iterable[Any], table: list[Any]) -> Any:
 
 
 def _tensor_bytes(rows: SavedRows) -> list[int]:
-    return [
-        int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        for shape, dtype in zip(rows.shape, rows.dtype, strict=True)
-    ]
+    return [prod(shape) * dtype.itemsize for shape, dtype in zip(rows.shape, rows.dtype, strict=True)]
 
 
 def last_savers(rows: SavedRows, order: NDArray[np.int64]) -> NDArray[np.int64]:

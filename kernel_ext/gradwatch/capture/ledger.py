@@ -19,7 +19,7 @@ from gradwatch.records import NodeLabel
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch.autograd.graph import Node
 
@@ -38,7 +38,7 @@ class SavedRows:
     """Saved tensors of one graph, in forward order, and the storages behind them.
 
     `sites` holds raw site keys (user, project) of nodes whose saves a pack hook saw. Storages are watched by
-    weak reference, which holds while only C++ owns the storage.
+    weak reference, which holds while only C++ owns the storage. `read` is -1 where every node was read.
     """
 
     def __init__(self) -> None:
@@ -50,6 +50,7 @@ class SavedRows:
         self.storage_device: list[torch.device] = []
         self.labels: list[NodeLabel] = []
         self.frames: set[int] = set()
+        self.read = -1
         self._deaths = Deaths()
         self._refs: list[weakref.ref[Any] | None] = []
 
@@ -86,7 +87,7 @@ class SavedRows:
             return
         try:
             plain = list(plain_tensors(tensor))
-        except (RuntimeError, NotImplementedError) as error:
+        except Exception as error:  # noqa: BLE001 # a subclass is asked what it is made of: that is foreign code
             self.label(node, "hidden", f"saved {type(tensor).__name__} has no readable storage ({error})")
             return
         if not plain:
@@ -149,24 +150,38 @@ def _compressed_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     yield tensor.values()
 
 
-def read_saved(nodes: list[Node]) -> SavedRows:
-    """Everything that `nodes` hold: what autograd saved, and tensors on the ctx of custom Functions."""
+def read_saved(nodes: list[Node], is_over: Callable[[], bool] | None = None) -> SavedRows:
+    """Everything that `nodes` hold: what autograd saved, and tensors on the ctx of custom Functions.
+
+    Where `is_over` ends it, `read` of the rows says of how many nodes.
+    """
     rows = SavedRows()
     for position, node in enumerate(nodes):
-        kind = type(node)
-        fields = _fields_of_type.get(kind)
-        if fields is None:
-            fields = _fields_of_type[kind] = _raw_fields(kind)
-        for role, attribute in fields:
-            _read_field(rows, position, role, getattr(node, attribute))
+        if is_over is not None and position % 256 == 255 and is_over():
+            rows.read = position
+            break
+        for role, attribute in raw_fields(type(node)):
+            _read_field(rows, position, role, raw_field(node, attribute))
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             _read_ctx(rows, position, node)
     return rows
 
 
-def _raw_fields(kind: type) -> tuple[tuple[str, str], ...]:
-    # dir() costs 5 µs: once per node type.
-    return tuple((name.removeprefix(_RAW), name) for name in dir(kind) if name.startswith(_RAW))
+def raw_fields(kind: type) -> tuple[tuple[str, str], ...]:
+    """Roles and attributes of what a node of this type saves."""
+    fields = _fields_of_type.get(kind)
+    if fields is None:  # dir() costs 5 µs: once per node type
+        found = tuple((name.removeprefix(_RAW), name) for name in dir(kind) if name.startswith(_RAW))
+        fields = _fields_of_type[kind] = found
+    return fields
+
+
+def raw_field(node: Any, attribute: str) -> Any:
+    """What a node holds in a field; None where it has let go of all it saved, which custom Functions raise about."""
+    try:
+        return getattr(node, attribute)
+    except RuntimeError:
+        return None
 
 
 def _read_field(rows: SavedRows, node: int, role: str, raw: Any) -> None:
@@ -223,8 +238,11 @@ def _read_packed(rows: SavedRows, node: int, role: str, packed: Any) -> None:
 
 def _read_ctx(rows: SavedRows, position: int, node: Any) -> None:
     for name, value in list(_attributes(node)):
-        for tensor in tensors_within(value):
-            rows.add(position, f"ctx.{name}", tensor)
+        try:
+            for tensor in tensors_within(value):
+                rows.add(position, f"ctx.{name}", tensor)
+        except Exception as error:  # noqa: BLE001, PERF203 # the program's own container may raise what it likes
+            rows.label(position, "hidden", f"ctx.{name} could not be looked into ({error})")
 
 
 def _untyped(value: Any) -> Any:

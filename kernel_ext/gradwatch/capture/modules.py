@@ -52,6 +52,11 @@ class ModuleTable:
         known = self._known.get(id(module))
         return known[1] if known is not None and known[0]() is module else None
 
+    def by_id(self) -> dict[int, tuple[nn.Module, Module]]:
+        """The modules that are still there, with their records, by id."""
+        pairs = [(ref(), number) for ref, number in list(self._known.values())]
+        return {number: (module, self._records[number]) for module, number in pairs if module is not None}
+
     def discover(self, module: nn.Module, parent: int) -> int:
         """Give an id to a module first seen in a call: a root when nothing called it, else inside `parent`."""
         if parent < 0:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SNAPSHOT_FREE = sys.version_info >= (3, 13)
 
-_SNAPSHOT_USERS = frozenset({"locals", "vars", "eval", "exec", "dir"})
-_UNSHARED = 4 if sys.version_info >= (3, 11) else 5
+SNAPSHOT_USERS = frozenset({"locals", "vars", "eval", "exec", "dir"})
+UNSHARED = 4 if sys.version_info >= (3, 11) else 5
 """What getrefcount says of a snapshot that only its frame and the reading below hold."""
 
 
@@ -61,14 +61,14 @@ def readable_locals(frame: FrameType) -> Generator[Mapping[str, Any]]:
     if SNAPSHOT_FREE or not frame.f_code.co_flags & CO_OPTIMIZED:
         yield frame.f_locals
         return
-    if frame.f_trace is not None or sys.gettrace() is not None or _SNAPSHOT_USERS.intersection(frame.f_code.co_names):
+    if frame.f_trace is not None or sys.gettrace() is not None or SNAPSHOT_USERS.intersection(frame.f_code.co_names):
         yield {}
         return
     snapshot = frame.f_locals
     try:
         yield snapshot
     finally:
-        if sys.getrefcount(snapshot) <= _UNSHARED:
+        if sys.getrefcount(snapshot) <= UNSHARED:
             snapshot.clear()
 
 

@@ -123,7 +123,7 @@ class ParameterTable:
     def add_module(self, root_name: str, root: nn.Module, module_id: Callable[[nn.Module], int | None]) -> None:
         """Add every parameter of `root`, tied ones once with their aliases, and class the buffers."""
         owners = dict(named_modules(root))
-        for parameter, paths in _paths_by_parameter(root):
+        for parameter, paths in paths_by_parameter(root):
             if not isinstance(parameter, UninitializedTensor):
                 module = module_id(owners[paths[0].rpartition(".")[0]])
                 self._add(parameter, root_name, paths, -1 if module is None else module)
@@ -144,7 +144,7 @@ class ParameterTable:
         self._known = {key: other for key, other in self._known.items() if other is not watched}
         watched.ref, watched.hook = weakref.ref(tensor), None
         self._known[id(tensor)] = watched
-        self.storages.add(tensor, _class_of(tensor))
+        self.storages.add(tensor, leaf_class(tensor))
         return watched
 
     def find(self, tensor: torch.Tensor) -> Watched | None:
@@ -171,7 +171,7 @@ class ParameterTable:
                 watched.hook = None
 
     def _add(self, tensor: torch.Tensor, root: str, paths: list[str], module: int) -> Watched:
-        record = _describe(tensor, root, paths, module)
+        record = describe_leaf(tensor, root, paths, module)
         watched = self._known.get(id(tensor))
         if watched is not None and watched.ref() is tensor:
             self._records[watched.id] = replace(record, id=watched.id)
@@ -180,7 +180,7 @@ class ParameterTable:
             self._all.append(watched)
             self._records.append(replace(record, id=watched.id))
         self._unwritten[watched.id] = None
-        self.storages.add(tensor, "parameter" if root else _class_of(tensor))
+        self.storages.add(tensor, "parameter" if root else leaf_class(tensor))
         return watched
 
     def _set_hook(self, watched: Watched, leaf: Any) -> None:
@@ -198,11 +198,11 @@ class ParameterTable:
         hooks.update(in_order)
 
 
-def _class_of(leaf: torch.Tensor) -> str:
+def leaf_class(leaf: torch.Tensor) -> str:
     return "parameter" if isinstance(leaf, nn.Parameter) else "input"
 
 
-def _paths_by_parameter(root: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:
+def paths_by_parameter(root: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:
     paths: dict[int, tuple[torch.Tensor, list[str]]] = {}
     named: Iterable[tuple[str, torch.Tensor]] = root.named_parameters(remove_duplicate=False)
     for path, parameter in named:
@@ -210,7 +210,7 @@ def _paths_by_parameter(root: nn.Module) -> list[tuple[torch.Tensor, list[str]]]
     return list(paths.values())
 
 
-def _describe(tensor: torch.Tensor, root: str, paths: list[str], module: int) -> Parameter:
+def describe_leaf(tensor: torch.Tensor, root: str, paths: list[str], module: int) -> Parameter:
     local: torch.Tensor = getattr(tensor, "_local_tensor", tensor)
     return Parameter(
         id=-1,

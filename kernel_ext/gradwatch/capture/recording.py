@@ -114,6 +114,7 @@ class Recording:
 
     def start(self, writer: SessionWriter, roots: Mapping[str, nn.Module] | None) -> None:
         """Put the hooks in. `roots` None: whatever trains is found when it is first used."""
+        self._began = perf_counter_ns()
         self.writer = writer
         self.records = StepRecords(
             writer,
@@ -148,6 +149,10 @@ class Recording:
         self.records.finish()
         self.records.write_tables()
         sweep()
+
+    def running_ns(self) -> int:
+        """Nanoseconds since the hooks were put in."""
+        return perf_counter_ns() - self._began
 
     def abandon(self) -> None:
         """Take the hooks out of a forked child."""

@@ -47,7 +47,7 @@ MAX_SOURCE_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """A position in the user's source, as a site names it."""
 
     file: str
@@ -74,7 +74,7 @@ class SiteTable:
         self._next_number = count()
         self._duplicates: dict[int, weakref.ref[CodeType]] = {}
         self._ids_by_key: dict[int, int] = {}
-        self._ids_by_place: dict[_Place, int] = {}
+        self._ids_by_place: dict[Place, int] = {}
         self._next_id = count()
         self._files: set[str] = set()
         self._new_sites: list[Site] = []
@@ -164,7 +164,7 @@ class SiteTable:
         self._duplicates[address] = weakref.ref(code, forget)
 
     def _intern(self, key: int) -> int:
-        place = self._place(key)
+        place = self.place(key)
         known = self._ids_by_place.get(place)
         if known is not None:
             return known
@@ -177,13 +177,13 @@ class SiteTable:
             self._new_files.append(place.file)
         return site
 
-    def _place(self, key: int) -> _Place:
+    def place(self, key: int) -> Place:
         code, position = self._codes[key >> _NUMBER_SHIFT], key & _POSITION_MASK
         file, function = self.origins.absolute(code.co_filename), _function_name(code)
         kind = key & _KIND_MASK
         if kind == CALL:
-            return _Place(file, function, *_span_of_instruction(code, position))
-        return _Place(file, function, position if kind == LINE else _line_of_instruction(code, position))
+            return Place(file, function, *_span_of_instruction(code, position))
+        return Place(file, function, position if kind == LINE else _line_of_instruction(code, position))
 
 
 def source_text(file: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,6 +51,15 @@ hook_stack: Any = _C._autograd
 
 is_compiling: Callable[[], bool] = torch.compiler.is_compiling
 """Whether the compiler is tracing: hook bodies must then leave at once."""
+
+_COMPILED_AUTOGRAD = "torch._dynamo.compiled_autograd"
+
+
+def compiled_autograd() -> bool:
+    """Whether a backward call begun now would be compiled instead of run node by node."""
+    module: Any = sys.modules.get(_COMPILED_AUTOGRAD)
+    return bool(getattr(module, "compiled_autograd_enabled", False))
+
 
 tracing_state: Callable[[], Any] = _C._get_tracing_state
 """Not None while torch.jit.trace runs: every op of ours would become part of its graph."""

@@ -265,8 +265,8 @@ def _rows_of(source: SeriesSource, record_type: type[PerSubject]) -> Iterator[tu
     """Every record that has a row of the subject, with that row's number."""
     rows: dict[bytes, int] = {}
     for record in source.reader.records(record_type):
-        if not isinstance(record, OptimizerStep) and record.subject_kind != source.subject.kind:
-            continue
+        if not isinstance(record, OptimizerStep) and (record.subject_kind != source.subject.kind or record.stop >= 0):
+            continue  # of something else, or of a stop
         row = rows.get(record.subjects.data)
         if row is None:
             found = np.flatnonzero(as_array(record.subjects, source.reader.path) == source.subject.id)

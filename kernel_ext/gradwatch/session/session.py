@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwatch.errors import SessionDamaged, UsageError
-from gradwatch.records import Backward, Finish, Gradients, Graph, Held, Ledger, Notice
+from gradwatch.records import Backward, Finish, Gradients, GradientStates, Graph, Held, Ledger, Notice, Stop
 from gradwatch.session.gradients import GradientRows, GradientSeries, SeriesSource
 from gradwatch.session.graph import GraphColumns, GraphView, Variant
 from gradwatch.session.held import HeldView
@@ -99,13 +99,14 @@ class Session:
         """
         self.step(step)
         parts = [part for part in self.reader.records_of_step(Gradients, step) if part.subject_kind == kind]
+        parts = [part for part in parts if part.stop < 0]
         rows = GradientRows(parts, kind, self.path, self._namer(kind, step))
         return rows if micro_batches or kind == "node" else rows.last_calls_only()
 
     def gradient_records(self, kind: SubjectKind = "parameter") -> Iterator[GradientRows]:
         """Go once through the gradients of a kind, one backward call at a time, in file order."""
         for record in self.reader.records(Gradients):
-            if record.subject_kind == kind:
+            if record.subject_kind == kind and record.stop < 0:
                 yield GradientRows([record], kind, self.path, self._namer(kind, record.step))
 
     def graph(self, step: int, backward: int | None = None) -> GraphView:
@@ -134,6 +135,29 @@ class Session:
         call = _last(calls, lambda call: call.ledger_id >= 0) or calls[-1]
         held = [record for record in self.reader.records_of_step(Held, step) if record.backward == call.index]
         return HeldView(self, call, self.ledger_table(call.ledger_id), held[0] if held else None)
+
+    @cached_property
+    def stops(self) -> list[Stop]:
+        """Where a debugger stopped the program and asked, in order."""
+        return list(self.reader.records(Stop))
+
+    def gradients_at_stop(self, number: int) -> GradientRows:
+        """Return every parameter's gradient as a debugger found it. Raises UsageError for a stop that is not there."""
+        self._check_stop(number)
+        parts = [part for part in self.reader.records(Gradients) if part.stop == number]
+        return GradientRows(parts, "parameter", self.path, partial(self._subject_name, "parameter"))
+
+    def gradient_states(self, number: int) -> GradientStates | None:
+        """Return how each `.grad` stood at a stop; None where that was not asked. Raises like `gradients_at_stop`."""
+        self._check_stop(number)
+        return next((states for states in self.reader.records(GradientStates) if states.stop == number), None)
+
+    def _check_stop(self, number: int) -> None:
+        known = [stop.number for stop in self.stops]
+        if number not in known:
+            raise UsageError(
+                f"There is no stop {number} in this session. It has: {', '.join(map(str, known)) or 'none'}."
+            )
 
     @property
     def sources(self) -> dict[str, str]:
@@ -165,7 +189,7 @@ class Session:
         """Take in what a recording that is still running has written since; whether it has."""
         if not self.reader.refresh():
             return False
-        for name in ("finish", "notices", "steps", "names", "sources_by_id", "variants", "first_graph_id"):
+        for name in ("finish", "notices", "steps", "names", "sources_by_id", "variants", "first_graph_id", "stops"):
             self.__dict__.pop(name, None)
         self._graphs.clear()
         return True

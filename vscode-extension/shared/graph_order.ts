@@ -1,0 +1,114 @@
+/**
+ * The order of rows: positions in forward order. An AccumulateGrad is a place where a gradient ends, and `weight.t()`
+ * or a cast of a weight only leads there: unless they are asked for, they have no row of their own, and belong to the
+ * first operation that uses the tensor. So rows read as the program's operations, and are about half as many.
+ */
+
+import type { GraphModel } from "./graph_model";
+
+export interface GraphOrder {
+  readonly withLeaves: boolean;
+  /** The node at each position. */
+  readonly node: Int32Array;
+  /** The position of each node; of one without a row, that of the operation it belongs to. */
+  readonly position: Int32Array;
+  /** Nodes without a row, by the position that they belong to. */
+  readonly folded: ReadonlyMap<number, readonly number[]>;
+}
+
+/** Orders the nodes of a graph. */
+export function orderOf(model: GraphModel, withLeaves: boolean): GraphOrder {
+  const users = usersOf(model);
+  const node = withLeaves ? leavesBeforeUsers(model, users) : operations(model, users);
+  const position = new Int32Array(model.count).fill(-1);
+  node.forEach((n, at) => (position[n] = at));
+  const folded = new Map<number, number[]>();
+  for (let n = model.count - 1; n >= 0; n--) {
+    if (position[n]! >= 0) continue;
+    position[n] = position[lastUser(users, n)]!;
+    push(folded, position[n]!, n);
+  }
+  return { withLeaves, node, position, folded };
+}
+
+/** Operations that only show a tensor in another shape or dtype. */
+const VIEWS = /^(T|Transpose|Permute|View|UnsafeView|Expand|Unsqueeze|Squeeze|Reshape|ToCopy|Alias)Backward\d+$/;
+
+/** Per leaf, or view of leaves alone, the first node that uses it; -1 for operations. */
+function usersOf(model: GraphModel): Int32Array {
+  const users = new Int32Array(model.count).fill(-1);
+  const views = model.graph.names.map((name) => VIEWS.test(name));
+  for (let node = 0; node < model.count; node++) {
+    if (model.isLeaf[node] || (views[model.name[node]!] && isOfLeaves(model, users, node))) users[node] = firstUser(model, node);
+  }
+  return users;
+}
+
+/** Nodes come after what they use, so its users are known already. */
+function isOfLeaves({ edges: { next, target } }: GraphModel, users: Int32Array, node: number): boolean {
+  const [first, end] = [next.start[node]!, next.start[node + 1]!];
+  for (let i = first; i < end; i++) if (users[target[next.order[i]!]!]! < 0) return false;
+  return end > first;
+}
+
+function firstUser({ edges: { previous, source } }: GraphModel, node: number): number {
+  let first = -1;
+  for (let i = previous.start[node]!; i < previous.start[node + 1]!; i++) {
+    const user = source[previous.order[i]!]!;
+    if (first < 0 || user < first) first = user;
+  }
+  return first;
+}
+
+function lastUser(users: Int32Array, node: number): number {
+  while (users[node]! >= 0) node = users[node]!;
+  return node;
+}
+
+function operations(model: GraphModel, users: Int32Array): Int32Array {
+  return Int32Array.from({ length: model.count }, (_, node) => node).filter((node) => users[node]! < 0);
+}
+
+function leavesBeforeUsers(model: GraphModel, users: Int32Array): Int32Array {
+  const before = new Map<number, number[]>();
+  users.forEach((user, node) => {
+    if (user >= 0 && model.isLeaf[node]) push(before, user, node);
+  });
+  const order: number[] = [];
+  for (let node = 0; node < model.count; node++) {
+    if (!model.isLeaf[node] || users[node]! < 0) order.push(...(before.get(node) ?? []), node);
+  }
+  return Int32Array.from(order);
+}
+
+function push(lists: Map<number, number[]>, key: number, value: number): void {
+  const list = lists.get(key);
+  if (list) list.push(value);
+  else lists.set(key, [value]);
+}
+
+/** The leaves that the operation at a position uses, directly or through views of them, in the order of its inputs. */
+export function leavesAt(model: GraphModel, order: GraphOrder, position: number): number[] {
+  const found: number[] = [];
+  const node = order.node[position]!;
+  if (model.isLeaf[node]) found.push(node);
+  else if (!order.withLeaves) visitLeaves(model, order, node, (leaf) => found.push(leaf));
+  return found;
+}
+
+/** How many leaves `leavesAt` finds. */
+export function leafCount(model: GraphModel, order: GraphOrder, position: number): number {
+  let count = 0;
+  const node = order.node[position]!;
+  if (!order.withLeaves && !model.isLeaf[node]) visitLeaves(model, order, node, () => count++);
+  return model.isLeaf[node] ? 1 : count;
+}
+
+function visitLeaves(model: GraphModel, order: GraphOrder, node: number, visit: (leaf: number) => void): void {
+  const { next, target: ends } = model.edges;
+  for (let i = next.start[node]!; i < next.start[node + 1]!; i++) {
+    const target = ends[next.order[i]!]!;
+    if (model.isLeaf[target]) visit(target);
+    else if (order.node[order.position[target]!] !== target) visitLeaves(model, order, target, visit);
+  }
+}

@@ -1,0 +1,77 @@
+/** Histogram and values side by side; in a narrow panel one of them, chosen by name. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { HistogramBars } from "../../shared/gradient_histogram";
+import { gradientsText as text } from "../../shared/text";
+import { useShownWidth } from "../components/shown_width";
+import { MagnitudeHistogram } from "./magnitude_histogram";
+
+const HEIGHT = 78;
+/** Until it was shown once. */
+const UNMEASURED = 200;
+
+export interface PicturesProps {
+  readonly bars: HistogramBars | null;
+  /** Said where there are no bars. */
+  readonly missing: string;
+  readonly earlier: string | null;
+  readonly narrow: boolean;
+  /** null where there are none to show. */
+  readonly values: JSX.Element | null;
+}
+
+type Shown = "magnitude" | "values";
+
+export function Pictures(props: PicturesProps): JSX.Element {
+  const { narrow, values, bars } = props;
+  const [chosen, setChosen] = useState<Shown>("magnitude");
+  if (values === null) return <Magnitudes {...props} />;
+  if (!narrow) {
+    return (
+      <div class="grad-two">
+        <Magnitudes {...props} />
+        {values}
+      </div>
+    );
+  }
+  const shown = bars === null ? "values" : chosen;
+  return (
+    <div class="grad-one">
+      {bars !== null && <PictureTabs shown={shown} onShow={setChosen} />}
+      {shown === "magnitude" ? <Magnitudes {...props} /> : values}
+    </div>
+  );
+}
+
+function PictureTabs({ shown, onShow }: { readonly shown: Shown; readonly onShow: (shown: Shown) => void }): JSX.Element {
+  const tab = (name: Shown, words: string): JSX.Element => (
+    <button type="button" class={shown === name ? "on" : ""} aria-pressed={shown === name} onClick={() => onShow(name)}>
+      {words}
+    </button>
+  );
+  return (
+    <div class="grad-switch" role="group" aria-label={text.picture}>
+      {tab("magnitude", text.magnitude)}
+      {tab("values", text.values)}
+    </div>
+  );
+}
+
+/** Without a heading where the names of the two pictures stand above. */
+function Magnitudes({ bars, missing, earlier, narrow, values }: PicturesProps): JSX.Element | null {
+  const [width, ref] = useShownWidth();
+  if (bars === null && missing === "") return null;
+  return (
+    <div ref={ref} class="magnitude-box">
+      {(!narrow || values === null) && (
+        <div class="sh">
+          <h3>{text.magnitude}</h3>
+          <span class="sp" />
+          {earlier !== null && <span>{text.lineFrom(earlier)}</span>}
+        </div>
+      )}
+      {bars === null ? <p class="dock-note">{missing}</p> : <MagnitudeHistogram bars={bars} width={width || UNMEASURED} height={HEIGHT} />}
+    </div>
+  );
+}

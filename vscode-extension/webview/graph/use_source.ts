@@ -1,0 +1,38 @@
+/** The lines of source around a place, as the host can read them; the recorded line alone until then, or for good. */
+
+import { useEffect, useState } from "preact/hooks";
+import type { SourceLines } from "../../shared/messages";
+import type { Site, Snapshot } from "../../shared/session";
+import type { Ask } from "../view";
+
+/** A stop's lines are read once: the file may be edited before the next. */
+const KNOWN = new WeakMap<Snapshot, Map<string, SourceLines>>();
+
+export interface SourcePlace {
+  readonly ask: Ask;
+  readonly snapshot: Snapshot;
+  readonly site: Site;
+  /** The line as the debuggee read it, "" where it could not. */
+  readonly text: string;
+}
+
+export function useSource({ ask, snapshot, site, text }: SourcePlace): SourceLines {
+  const { file, line } = site;
+  const key = `${file}:${line}`;
+  const known = KNOWN.get(snapshot) ?? new Map<string, SourceLines>();
+  KNOWN.set(snapshot, known);
+  const [, redraw] = useState(0);
+  useEffect(() => {
+    if (known.has(key)) return;
+    let wanted = true;
+    ask("sourceLines", { file, line, around: 1 }).then(
+      (lines) => {
+        if (lines.lines.length > 0) known.set(key, lines);
+        if (wanted) redraw((count) => count + 1);
+      },
+      () => undefined, // a file that the host cannot read: the recorded line stays
+    );
+    return () => void (wanted = false);
+  }, [snapshot, key]);
+  return known.get(key) ?? { first: line, lines: text === "" ? [] : [text] };
+}

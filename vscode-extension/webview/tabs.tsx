@@ -1,0 +1,61 @@
+/** The three views as tabs with their totals. Arrows move between tabs; Tab goes on into the view. */
+
+import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
+import type { StopSummary } from "../shared/stop_summary";
+import { shellText as text } from "../shared/text";
+import type { Tab } from "./view";
+
+export const TABS: readonly Tab[] = ["gradients", "graph", "held"];
+
+export interface TabsProps {
+  readonly shown: Tab;
+  readonly totals: StopSummary["totals"];
+  readonly onTab: (tab: Tab) => void;
+}
+
+export function Tabs({ shown, totals, onTab }: TabsProps): JSX.Element {
+  const list = useRef<HTMLDivElement>(null);
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const next = nextTab(shown, event.key);
+    if (next === null) return;
+    event.preventDefault();
+    onTab(next);
+    list.current?.querySelector<HTMLElement>(`#${tabId(next)}`)?.focus();
+  };
+  return (
+    <div ref={list} class="tabs" role="tablist" aria-label={text.views} onKeyDown={onKeyDown}>
+      {TABS.map((tab) => (
+        <button
+          key={tab}
+          id={tabId(tab)}
+          type="button"
+          role="tab"
+          aria-selected={tab === shown}
+          aria-controls={panelId(tab)}
+          tabIndex={tab === shown ? 0 : -1}
+          onClick={() => onTab(tab)}
+        >
+          {text[tab]}
+          {totals[tab] !== "" && <small>{totals[tab]}</small>}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+export function tabId(tab: Tab): string {
+  return `gw-tab-${tab}`;
+}
+
+export function panelId(tab: Tab): string {
+  return `gw-view-${tab}`;
+}
+
+/** Null where the key does not move between tabs. */
+export function nextTab(shown: Tab, key: string): Tab | null {
+  const at = TABS.indexOf(shown);
+  const to: Readonly<Record<string, number>> = { ArrowRight: at + 1, ArrowLeft: at + TABS.length - 1, Home: 0, End: TABS.length - 1 };
+  const index = to[key];
+  return index === undefined ? null : TABS[index % TABS.length]!;
+}
