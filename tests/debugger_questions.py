@@ -96,9 +96,17 @@ class Answer:
         """A column of the statistics by parameter; those that were not read are left out."""
         found: dict[str, float] = {}
         for each in self.record.gradients:
+            if each.subject_kind != "parameter":
+                continue
             ids = array(each.subjects).tolist()
             found.update(zip((self.names[i] for i in ids), array(each.columns[name]).tolist(), strict=True))
         return found
+
+    def of_running_node(self, name: str) -> list[float]:
+        """A column of the statistics of what reached the running node, and of what it made, as far as known."""
+        rows = [each for each in self.record.gradients if each.subject_kind == "node"]
+        assert all(array(each.subjects).tolist() == [self.record.stop.running] for each in rows)
+        return [array(each.columns[name]).tolist()[0] for each in rows]
 
     @property
     def graph(self) -> Graph:

@@ -279,7 +279,7 @@ def without_machine(snapshot: Snapshot) -> Snapshot:
     backward = snapshot.backward and replace(snapshot.backward, start_ns=START_NS, thread=1)
     stop = replace(snapshot.stop, time_ns=START_NS, thread=1, number=min(snapshot.stop.number, 2))
     states = snapshot.states and replace(snapshot.states, stop=stop.number)
-    cost = dict.fromkeys(snapshot.cost_ms, 1.0)
+    cost = dict.fromkeys(sorted(snapshot.cost_ms), 1.0)
     return replace(snapshot, run=run, backward=backward, stop=stop, states=states, cost_ms=cost)
 
 

@@ -213,6 +213,22 @@ def test_finalizers_of_the_program_do_not_run_while_it_is_answered(monkeypatch: 
         gc.enable()
 
 
+def test_what_an_answer_cost_is_told_by_part() -> None:
+    loss = nn.Linear(2, 2)(torch.ones(1, 2)).sum()
+    cost = read(answer(snapshot())).record.cost_ms
+    assert set(cost) == {"json", "scope", "graph", "held", "gradients"}
+    assert min(cost.values()) > 0
+    del loss
+
+
+def test_of_records_that_come_by_the_thousand_what_says_nothing_is_left_out() -> None:
+    model = nn.Linear(2, 2)
+    (weight, _) = json.loads(answer(snapshot()))["value"]["parameters"]
+    assert "aliases" not in weight
+    assert weight["path"] == "weight"
+    assert model.training
+
+
 def test_records_come_back_from_their_json() -> None:
     condition = Condition(3, "norm exceeds", limit=2.5, line="a.py:3")
     plain = json.loads(to_json("Conditions", [condition]))["value"][0]

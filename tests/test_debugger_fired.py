@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +199,7 @@ def test_where_a_condition_stops_its_own_frame_is_not_taken_for_the_program_s() 
     assert found.record.stop.reason
     assert [each.id for each in found.record.conditions] == [7]
     assert found.node_names[found.record.stop.running] == "AccumulateGrad"
+    assert found.of_running_node("count") == [9]
 
 
 def test_in_the_graph_around_reentrant_checkpoints() -> None:
@@ -352,6 +354,42 @@ def test_on_autograd_s_own_thread_the_call_is_found_on_another_s_stack() -> None
     assert answered.record.stop.in_backward
     assert answered.record.stop.running >= 0
     assert answered.node_states[answered.record.stop.running] == "running"
+
+
+def test_what_reached_the_running_node_is_told_where_a_frame_holds_it() -> None:
+    answers: dict[str, Answer] = {}
+
+    def ask(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            answers[name] = read(answer(snapshot()))
+
+        return hook
+
+    class Asking(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x * 3
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            answers["custom"] = read(answer(snapshot()))
+            return grads[0] * 3
+
+    x = torch.ones(4, requires_grad=True)
+    hidden = x * 2
+    node: Any = hidden.grad_fn
+    node.register_prehook(ask("before"))
+    node.register_hook(ask("after"))
+    hidden.register_hook(ask("tensor"))
+    x.register_post_accumulate_grad_hook(ask("accumulated"))
+    made: Any = Asking.apply(hidden)
+    (made * torch.tensor([1.0, 0.0, math.nan, 2.0])).sum().backward()
+    assert answers["custom"].of_running_node("nan") == [1]
+    assert answers["custom"].of_running_node("l2") == [pytest.approx(math.sqrt(5))]
+    assert answers["tensor"].of_running_node("l2") == [pytest.approx(3 * math.sqrt(5))]
+    assert answers["before"].of_running_node("l2") == answers["tensor"].of_running_node("l2")
+    assert answers["after"].of_running_node("l2") == [pytest.approx(n * math.sqrt(5)) for n in (3, 6)]
+    assert answers["accumulated"].of_running_node("l2") == []  # the leaf itself is what that hook is given
 
 
 def test_edges_of_a_chain_fire_from_its_end() -> None:

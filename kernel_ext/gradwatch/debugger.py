@@ -42,7 +42,7 @@ def answer(request: str) -> str:
     try:
         asked = _parsed(request)
         frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the only way to the stopped frame
-        text = to_json(*_answer(asked, frame))
+        text = _as_text(*_answer(asked, frame))
         return packed(text) if asked.get("packed") is True else text
     except Exception as error:  # noqa: BLE001 # whatever failed is told, never raised into the debugger
         return to_json("Failure", _failure(error))
@@ -50,6 +50,17 @@ def answer(request: str) -> str:
         if collects:
             gc.enable()
         _answer_at_once()
+
+
+def _as_text(kind: str, value: object) -> str:
+    """The answer's JSON; that of a snapshot also says what making the text cost."""
+    start = time.perf_counter()
+    text = to_json(kind, value)
+    if kind != "Snapshot":
+        return text
+    before, mark, after = text.rpartition('"cost_ms":{')
+    own = f'"json":{(time.perf_counter() - start) * 1000:.3f}'
+    return f"{before}{mark}{own}{'' if after.startswith('}') else ','}{after}"
 
 
 def _parsed(request: object) -> dict[str, Any]:

@@ -16,9 +16,13 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from gradwatch.errors import UsageError
-from gradwatch.records import Column
+from gradwatch.records import Column, Parameter, Site, Variable
 
 R = TypeVar("R")
+
+_NONE = object()
+_SHORTENED: frozenset[Any] = frozenset({Parameter, Site, Variable})
+"""Records that come by the thousand: fields with their default's value are left out, as readers must expect."""
 
 PACKED = "deflate:"
 PACKED_FROM = 32_768
@@ -50,12 +54,21 @@ def _plain(value: Any) -> object:
     kind: Any = value.__class__
     if kind is Column:
         return {"dtype": value.dtype, "data": b64encode(value.data).decode("ascii")}
+    if kind in _SHORTENED:
+        defaults = _defaults(kind)
+        return {name: held for name in _names(kind) if (held := getattr(value, name)) != defaults.get(name, _NONE)}
     if is_dataclass(kind):
         return {name: getattr(value, name) for name in _names(kind)}
     item = getattr(value, "item", None)
     if item is None:
         raise TypeError(f"a {type(value).__name__} does not belong in a record")
     return item()
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    with_factory = {each.name: each.default_factory() for each in fields(kind) if each.default_factory is not MISSING}
+    return {**with_factory, **{each.name: each.default for each in fields(kind) if each.default is not MISSING}}
 
 
 @cache

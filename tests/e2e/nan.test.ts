@@ -43,14 +43,14 @@ scenario("break at the first NaN from the panel, then step to the next node", { 
   await panel.shows("SqrtBackward0");
   await panel.shows(`nan.py:${born}`);
   await panel.tab("Graph");
-  assert.match(await panel.says("SqrtBackward0"), /NaN|running/);
+  assert.match(await panel.says("SqrtBackward0"), /NaN/);
   await workbench.screenshots("first-nan");
 
   await (await panel.button("Next node")).click();
   await workbench.stopped();
   await panel.shows("ReluBackward0");
   assert.equal(await bridge.evaluate("node.name()"), "ReluBackward0");
-  assert.match(await panel.says("ReluBackward0"), /NaN|running/);
+  assert.match(await panel.says("ReluBackward0"), /NaN/);
   await workbench.screenshots("next-node");
 });
 

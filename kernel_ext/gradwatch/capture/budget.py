@@ -48,6 +48,11 @@ class Budget:
     def misses(self, part: Any, reason: str, done: int = 0, total: int = 0) -> None:
         self.missing.append(Missing(part, reason, done, total))
 
+    def moves(self, part: str, whole: str, milliseconds: float) -> None:
+        """Charge time to `part` that `whole` will be charged for too."""
+        self.cost_ms[part] = round(self.cost_ms.get(part, 0.0) + milliseconds, 3)
+        self.cost_ms[whole] = self.cost_ms.get(whole, 0.0) - milliseconds
+
     def spent(self, part: str, since: float) -> None:
         """Charge the time since `since`, a reading of perf_counter, to `part`."""
         self.cost_ms[part] = round(self.cost_ms.get(part, 0.0) + (perf_counter() - since) * 1000, 3)

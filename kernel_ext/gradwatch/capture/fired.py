@@ -68,12 +68,17 @@ def running_call(frame: FrameType | None) -> RunningCall | None:
 
 def _engine_frames(frame: FrameType | None) -> Iterator[Standing]:
     """Frames of torch's `_engine_run_backward` from `frame` outwards."""
-    file, callee = torch.autograd.graph.__file__, None
+    callee = None
     while frame is not None:
-        code = frame.f_code
-        if code.co_name == "_engine_run_backward" and code.co_filename == file:
+        if is_engine_entry(frame):
             yield Standing(frame, callee)
         frame, callee = frame.f_back, frame
+
+
+def is_engine_entry(frame: FrameType) -> bool:
+    """Whether a frame is torch's own Python entry to the engine."""
+    code = frame.f_code
+    return code.co_name == "_engine_run_backward" and code.co_filename == torch.autograd.graph.__file__
 
 
 def _engine_frames_of_others() -> Iterator[Standing]:

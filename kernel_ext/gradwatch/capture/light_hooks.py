@@ -96,7 +96,7 @@ class LightHooks:
             is_usual = (parent, number) in self._nested and self._calls % CALLS_BETWEEN_CHECKS
             if number is None or not is_usual:
                 number = self._unusual(module, intervals)
-            sites = NO_SITES
+            sites: tuple[int, int] = NO_SITES
             if self.notes_lines:
                 frame, origin = current_frame(1), MACHINERY
                 while frame is not None and (origin := self._origins[frame.f_code.co_filename]) == MACHINERY:
@@ -107,7 +107,7 @@ class LightHooks:
                 else:
                     key += CALL + frame.f_lasti
                     sites = (key, key)
-            place = (number, *sites)
+            place = (number, sites[0], sites[1])
             stack.append(place)
             at = sequence_number()
             if intervals.numbers and intervals.numbers[-1] == at:
@@ -139,7 +139,7 @@ class LightHooks:
         return number
 
     def _leave_enclosing(self) -> None:
-        """An outermost call: is it one that no call which ran at the start is around?"""
+        """An outermost call: from here on all are seen whole, unless one that ran at the start is around it."""
         if running_calls(current_frame(1)) <= 1:
             self._enclosed, self._complete_from = False, sequence_number()
 

@@ -208,7 +208,7 @@ def _gradient_records(
     columns = {name: values[rows] for name, values in all_columns.items()}
     codes = None if all_codes is None else all_codes[rows]
     if len(set(subjects.tolist())) < len(subjects):
-        subjects, columns, codes = _merge(subjects, columns, codes)
+        subjects, columns, codes = merge_rows(subjects, columns, codes)
     ids = column(subjects, "<u4")
     yield Gradients(
         *where, ids, {name: Column(_dtype_text(values), values.tobytes()) for name, values in columns.items()}
@@ -221,7 +221,7 @@ def _dtype_text(values: Any) -> str:
     return values.dtype.str
 
 
-def _merge(
+def merge_rows(
     subjects: NDArray[np.int64], columns: dict[str, NDArray[Any]], codes: NDArray[np.uint8] | None
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]], NDArray[np.uint8] | None]:
     """One row per subject: a node with several outputs, or a module whose output several paths return."""

@@ -19,11 +19,13 @@ from gradwatch.capture.environment import run_record
 from gradwatch.capture.fired import PENDING, running_call
 from gradwatch.capture.inside import parameters_of
 from gradwatch.capture.late_names import LateNames
+from gradwatch.capture.lines import current_frame
+from gradwatch.capture.running_gradients import running_gradients
 from gradwatch.capture.scope import Scope, public_names, reach
 from gradwatch.capture.shown import remember
 from gradwatch.capture.statistics_layout import unseen
 from gradwatch.capture.stop_callers import callers_of, name_from_callers
-from gradwatch.capture.stop_gradients import GradientReader, states_record, statistics_records
+from gradwatch.capture.stop_gradients import About, GradientReader, as_one, states_record, statistics_records
 from gradwatch.capture.stop_graph import StopGraph
 from gradwatch.capture.stop_history import history
 from gradwatch.capture.stop_place import place_of
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     import torch
 
     from gradwatch.capture.budget import Budget
+    from gradwatch.capture.stop_gradients import Statistics
     from gradwatch.capture.stopped_frame import Standing
     from gradwatch.records import Run, Variable
 
@@ -201,16 +204,33 @@ class _Answer:
             return answer
         leaves = self.names.leaves
         reader = _readers.pop() if _readers else GradientReader()  # threads that stand still may ask at once
-        read = reader.read(leaves, self.budget, histograms="histograms" in self.question.parts)
+        histograms = "histograms" in self.question.parts
+        read = reader.read(leaves, self.budget, histograms=histograms)
+        step = max(answer.stop.step, 0)
+        records = [statistics_records(read.statistics, About(step, self.number))]
+        records += [
+            statistics_records(as_one(each, answer.stop.running), About(step, self.number, "node"))
+            for each in self._of_running_node(answer, reader, histograms=histograms)
+        ]
         _readers.append(reader)
-        self.notices += read.notices
+        self.notices += read.statistics.notices
         changes = [
             history.note(leaf, gradient, norm, self.counts.of(leaf))
             for leaf, gradient, norm in zip(leaves, read.gradients, read.norms(), strict=True)
         ]
-        gradients, histograms = statistics_records(read, max(answer.stop.step, 0), self.number)
-        states = states_record(read, self.number, changes, self._pending(), self.counts.unit)
-        return replace(answer, states=states, gradients=gradients, histograms=histograms)
+        return replace(
+            answer,
+            states=states_record(read, self.number, changes, self._pending(), self.counts.unit),
+            gradients=[each for gradients, _ in records for each in gradients],
+            histograms=[each for _, codes in records for each in codes],
+        )
+
+    def _of_running_node(self, answer: Snapshot, reader: GradientReader, *, histograms: bool) -> list[Statistics]:
+        """What reached the running node, then what it made, as far as a frame holds these."""
+        if self.call is None or answer.stop.running < 0:
+            return []
+        pair = running_gradients(current_frame(0), self.call.node)
+        return [reader.read_tensors(list(tensors), self.budget, histograms=histograms) for tensors in pair if tensors]
 
     def _pending(self) -> list[bool]:
         states = {} if self.graph is None else self.graph.leaf_states()

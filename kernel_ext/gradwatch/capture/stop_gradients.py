@@ -14,6 +14,7 @@ from gradwatch.capture.budget import OVER
 from gradwatch.capture.graph import column
 from gradwatch.capture.statistics import StatisticRows
 from gradwatch.capture.statistics_cpu import load_kernel
+from gradwatch.capture.step_records import merge_rows
 from gradwatch.records import GRADIENT_STATES, Column, Gradients, GradientStates, Histograms, Notice
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from gradwatch.capture.budget import Budget
     from gradwatch.capture.stop_history import Change
+    from gradwatch.records import SubjectKind
 
 NONE, FROZEN, PRESENT, UNREAD = range(len(GRADIENT_STATES))
 CHUNK_BYTES = 4 << 20
@@ -33,21 +35,28 @@ SLOWEST = 1e8
 
 
 @dataclass(slots=True)
-class GradientsRead:
-    """How each leaf's `.grad` stands, in their order; statistics (and histogram codes) of those in `subjects`."""
+class Statistics:
+    """Statistics (and histogram codes) of those tensors, by position, that `subjects` lists; why others have none."""
 
-    state: list[int]
-    gradients: list[Any]
     subjects: NDArray[np.int64]
     columns: dict[str, NDArray[Any]]
     codes: NDArray[np.uint8] | None
     notices: list[Notice]
 
+
+@dataclass(slots=True)
+class GradientsRead:
+    """How each leaf's `.grad` stands, in their order, and what was read of them."""
+
+    state: list[int]
+    gradients: list[Any]
+    statistics: Statistics
+
     def norms(self) -> list[float]:
         """The L2 norm of each leaf's `.grad`; NaN where it was not read."""
         norms = np.full(len(self.state), math.nan)
-        if len(self.subjects):
-            norms[self.subjects] = self.columns["l2"]
+        if len(self.statistics.subjects):
+            norms[self.statistics.subjects] = self.statistics.columns["l2"]
         return norms.tolist()
 
 
@@ -122,23 +131,29 @@ class GradientReader:
     def read(self, leaves: Sequence[torch.Tensor], budget: Budget, *, histograms: bool) -> GradientsRead:
         """Read `.grad` of each leaf. Never waits for a device longer than the budget lasts."""
         pairs = [_state_of(leaf) for leaf in leaves]
-        gradients = [gradient for _, gradient in pairs]
+        statistics = self.read_tensors([gradient for _, gradient in pairs], budget, histograms=histograms)
+        states = [state for state, _ in pairs]
+        for leaf in statistics.subjects.tolist():
+            states[leaf] = PRESENT
+        return GradientsRead(states, [gradient for _, gradient in pairs], statistics)
+
+    def read_tensors(self, tensors: list[Any], budget: Budget, *, histograms: bool) -> Statistics:
+        """Read each tensor, None left out, as `read` does."""
+        reasons = [None if tensor is None else _why_not(tensor) for tensor in tensors]
+        notices = [_notice("not observable", f"gradient: {reason}", i) for i, reason in enumerate(reasons) if reason]
+        waiting = [i for i, tensor in enumerate(tensors) if tensor is not None and reasons[i] is None]
         tables: list[_Table] = []
-        notices: list[Notice] = []
-        reasons = [None if gradient is None else _why_not(gradient) for gradient in gradients]
-        notices += [_notice("not observable", f"gradient: {reason}", i) for i, reason in enumerate(reasons) if reason]
-        waiting = [i for i, gradient in enumerate(gradients) if gradient is not None and reasons[i] is None]
         for on_device in (True, False):  # devices work while the host reads
-            mine = [leaf for leaf in waiting if _is_on_device(gradients[leaf]) is on_device]
+            mine = [i for i in waiting if _is_on_device(tensors[i]) is on_device]
             if mine:
                 table = self._tables.setdefault(on_device, _Table())
                 table.begin(histogram=histograms)
                 tables.append(table)
-                notices += self._add(table, mine, gradients, budget)
+                notices += self._add(table, mine, tensors, budget)
         lost = sum(table.land(budget) for table in tables)
         if lost:
             budget.misses("gradients", "the device had not answered when the time budget ended", 0, lost)
-        return _gathered(pairs, tables, notices)
+        return _gathered(tables, notices)
 
     def _add(self, table: _Table, leaves: list[int], gradients: list[Any], budget: Budget) -> list[Notice]:
         notices: list[Notice] = []
@@ -157,22 +172,17 @@ class GradientReader:
         return notices
 
 
-def _gathered(pairs: list[tuple[int, Any]], tables: list[_Table], notices: list[Notice]) -> GradientsRead:
+def _gathered(tables: list[_Table], notices: list[Notice]) -> Statistics:
     subjects: list[int] = []
     columns: list[dict[str, NDArray[Any]]] = []
     codes: list[NDArray[np.uint8]] = []
     for table in tables:
-        leaves, values, histogram = table.take()
-        if leaves:
-            subjects += leaves
+        tensors, values, histogram = table.take()
+        if tensors:
+            subjects += tensors
             columns.append(values)
             codes += [] if histogram is None else [histogram]
-    states = [state for state, _ in pairs]
-    for leaf in subjects:
-        states[leaf] = PRESENT
-    return GradientsRead(
-        states,
-        [gradient for _, gradient in pairs],
+    return Statistics(
         np.array(subjects, np.int64),
         {name: np.concatenate([each[name] for each in columns]) for name in columns[0]} if columns else {},
         np.concatenate(codes) if codes else None,
@@ -236,16 +246,35 @@ def _notice(kind: Any, text: str, leaf: int) -> Notice:
     return Notice(kind, text, subject_kind="parameter", subject=leaf)
 
 
-def statistics_records(read: GradientsRead, step: int, stop: int) -> tuple[list[Gradients], list[Histograms]]:
+@dataclass(frozen=True, slots=True)
+class About:
+    """What rows of a stop are about."""
+
+    step: int
+    stop: int
+    kind: SubjectKind = "parameter"
+
+
+def statistics_records(read: Statistics, about: About) -> tuple[list[Gradients], list[Histograms]]:
     """The statistics as a session has them; empty where nothing was read."""
     if not len(read.subjects):
         return [], []
     subjects = column(read.subjects, "<u4")
     columns = {name: Column(_dtype_text(values), values.tobytes()) for name, values in read.columns.items()}
-    gradients = Gradients(step, -1, "parameter", subjects, columns, stop)
+    gradients = Gradients(about.step, -1, about.kind, subjects, columns, about.stop)
     if read.codes is None:
         return [gradients], []
-    return [gradients], [Histograms(step, -1, "parameter", subjects, Column("|u1", read.codes.tobytes()), stop)]
+    codes = Column("|u1", read.codes.tobytes())
+    return [gradients], [Histograms(about.step, -1, about.kind, subjects, codes, about.stop)]
+
+
+def as_one(read: Statistics, subject: int) -> Statistics:
+    """The statistics of all tensors together, as those of `subject`: a node with several outputs is one row."""
+    if not len(read.subjects):
+        return read
+    same = np.full(len(read.subjects), subject, np.int64)
+    subjects, columns, codes = merge_rows(same, read.columns, read.codes)
+    return Statistics(subjects, columns, codes, read.notices)
 
 
 def _dtype_text(values: Any) -> str:

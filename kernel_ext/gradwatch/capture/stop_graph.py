@@ -52,6 +52,7 @@ class StopGraph:
             return why_not
         how = How(held, self.busy, self._budget.share(WALK_SHARE), self._budget.is_over)
         self.reading = reading = read_graph(roots, self._names, witness(self._names), how)
+        self._budget.moves("held", "graph", reading.held_ms)
         if reading.walked.expanded >= 0:
             self._budget.misses("graph", OVER, reading.walked.expanded)
         if reading.rows.read >= 0:

@@ -32,10 +32,15 @@ def write_stop(recorder: Recorder, answer: Snapshot, leaves: Sequence[torch.Tens
     watched = [recording.parameters.find(leaf) for leaf in leaves]
     ids = np.array([-1 if each is None else each.id for each in watched], np.int64)
     step = recording.steps.number
-    records: list[Record] = [_with_recorded_graph(answer.stop, recording)]
+    stop = _with_recorded_graph(answer.stop, recording)
+    records: list[Record] = [stop]
     if answer.states is not None:
         records.append(_states(answer.states, ids))
-    records += [_rows(each, ids, step) for each in (*answer.gradients, *answer.histograms)]
+    for each in (*answer.gradients, *answer.histograms):
+        if each.subject_kind == "parameter":
+            records.append(_rows(each, ids, step))
+        elif stop.graph >= 0:  # of a node: its position in the recorded graph is the same
+            records.append(replace(each, step=step))
     for record in records:
         recording.records.write(record, step)
 

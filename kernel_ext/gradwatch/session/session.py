@@ -144,7 +144,8 @@ class Session:
     def gradients_at_stop(self, number: int) -> GradientRows:
         """Return every parameter's gradient as a debugger found it. Raises UsageError for a stop that is not there."""
         self._check_stop(number)
-        parts = [part for part in self.reader.records(Gradients) if part.stop == number]
+        found = (part for part in self.reader.records(Gradients) if part.stop == number)
+        parts = [part for part in found if part.subject_kind == "parameter"]
         return GradientRows(parts, "parameter", self.path, partial(self._subject_name, "parameter"))
 
     def gradient_states(self, number: int) -> GradientStates | None:

@@ -1,13 +1,14 @@
 // @ts-check
 /**
  * What tests see of the extension host, over loopback: every message of every debug adapter and each frame that gets
- * the focus, as a list; an expression
- * evaluated in the focused frame; a setting; the measurements of the extension under test.
+ * the focus, as a list; an expression evaluated in the focused frame; a setting; the measurements of the extension
+ * under test.
  */
 
 const fs = require("node:fs");
 const http = require("node:http");
 const path = require("node:path");
+const { inflateSync } = require("node:zlib");
 const vscode = require("vscode");
 
 /** @type {Record<string, unknown>[]} */
@@ -51,14 +52,15 @@ function summary({ type, seq, command, event, request_seq, success, arguments: g
     frame: given?.frameId,
     question: /question\\":\\"([a-z ]+)/.exec(given?.expression ?? "")?.[1],
     characters: text.length,
-    ...(command === "evaluate" && text.startsWith('{"kind":') ? answered(text) : {}),
+    ...(command === "evaluate" && /^(\{"kind":|deflate:)/.test(text) ? answered(text) : {}),
     ...(event === "stopped" ? { reason: body?.reason, thread: body?.threadId } : {}),
   };
 }
 
 /** @param {string} text */
 function answered(text) {
-  const { kind, value } = JSON.parse(text);
+  const packed = /^deflate:(.*)$/s.exec(text);
+  const { kind, value } = JSON.parse(packed ? inflateSync(Buffer.from(packed[1], "base64")).toString() : text);
   return { kind, costMs: value?.cost_ms, missing: value?.missing, error: value?.error };
 }
 
