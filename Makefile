@@ -69,7 +69,8 @@ package: wheel vsix
 wheel: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-vsix: $(LIBRARIES)
+# After setup: the statistics kernel that it built goes with the extension's copy of the library.
+vsix: setup $(LIBRARIES)
 	mkdir -p dist
 	cd vscode-extension && npm run --silent package -- --out ../dist/
 

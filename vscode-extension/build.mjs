@@ -19,9 +19,9 @@ function checkVersions() {
   if (version !== library_version) throw new Error(`package.json says ${version}, _version.py says ${library_version}: make them equal.`);
 }
 
-/** Every Python file: no compiled kernels (blocked torch ops serve instead), no caches, no built notebook bundle. */
+/** Every Python file, and the statistics kernel where it was built: on another machine blocked torch ops serve instead. */
 function copyLibrary() {
-  const wanted = (file) => path.basename(file) !== "__pycache__" && (!path.extname(file) || /\.py$|\.typed$/.test(file));
+  const wanted = (file) => path.basename(file) !== "__pycache__" && (!path.extname(file) || /\.py$|\.typed$|_statistics\.(so|dylib|dll)$/.test(file));
   cpSync(library, path.join(dist, "python", "gradwatch"), { recursive: true, filter: wanted });
 }
 
