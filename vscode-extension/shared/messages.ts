@@ -22,14 +22,17 @@ export type PanelCommand =
   | "refresh"
   | "showAsTable";
 
-/** Host to panel. `snapshot` carries the debuggee's JSON as it came: it is parsed once, in the panel. */
+/**
+ * Host to panel. `snapshot` carries the debuggee's JSON as it came, in UTF-8: it is parsed once, in the panel, and VS Code
+ * hands bytes to a webview far sooner than a long string.
+ */
 export type ToPanel =
   | { readonly type: "sessions"; readonly items: readonly SessionItem[]; readonly selected: string | null }
   | { readonly type: "state"; readonly session: string | null; readonly state: PanelState }
   | {
       readonly type: "snapshot";
       readonly session: string;
-      readonly text: string;
+      readonly json: Uint8Array;
       /** From the `stopped` event, and from sending the question, to the answer. */
       readonly stoppedMs: number;
       readonly evaluateMs: number;

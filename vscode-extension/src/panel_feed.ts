@@ -44,7 +44,7 @@ export class PanelFeed {
     if (!this.#looking() || this.#delivered.get(debuggee.id) === answer) return;
     this.#delivered.set(debuggee.id, answer);
     const { text, stoppedMs, evaluateMs } = answer;
-    this.#post({ type: "snapshot", session: debuggee.id, text, stoppedMs, evaluateMs });
+    this.#post({ type: "snapshot", session: debuggee.id, json: new TextEncoder().encode(text), stoppedMs, evaluateMs });
   }
 
   /** Told even while hidden, once the panel has been given values: it would keep them for ever. */

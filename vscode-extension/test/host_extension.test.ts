@@ -73,7 +73,7 @@ describe("the panel", () => {
     await vi.advanceTimersByTimeAsync(10);
     const order = view.messages.map((message) => (message["type"] === "state" ? (message["state"] as { kind: string }).kind : message["type"]));
     expect(order.slice(order.indexOf("reading")).filter((name) => !["sessions", "conditions"].includes(String(name)))).toEqual(["reading", "snapshot", "ready"]);
-    expect(told("snapshot")[0]).toMatchObject({ session: "train", text: snapshotText() });
+    expect(told("snapshot")[0]).toMatchObject({ session: "train", json: new TextEncoder().encode(snapshotText()) });
     expect(told("sessions").at(-1)).toMatchObject({ selected: "train", items: [{ id: "train", rank: 2, pid: 77, stopped: true }] });
   });
 

@@ -50,11 +50,12 @@ class FakeHost implements Host {
 
 const SESSIONS: ToPanel = { type: "sessions", items: [{ id: "a", name: "train.py", rank: 0, pid: 42, stopped: true }], selected: "a" };
 const state = (value: PanelState): ToPanel => ({ type: "state", session: "a", state: value });
-const stop = (name: string): ToPanel => ({ type: "snapshot", session: "a", text: golden(name), stoppedMs: 1, evaluateMs: 1 });
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const stop = (name: string): ToPanel => ({ type: "snapshot", session: "a", json: bytes(golden(name)), stoppedMs: 1, evaluateMs: 1 });
 const changedStop = (name: string, change: (value: { [key: string]: unknown; stop: object }) => void): ToPanel => {
   const answer = JSON.parse(golden(name)) as { value: { [key: string]: unknown; stop: object } };
   change(answer.value);
-  return { type: "snapshot", session: "a", text: JSON.stringify(answer), stoppedMs: 1, evaluateMs: 1 };
+  return { type: "snapshot", session: "a", json: bytes(JSON.stringify(answer)), stoppedMs: 1, evaluateMs: 1 };
 };
 const stopped = (name: string): ToPanel[] => [SESSIONS, stop(name), state({ kind: "ready" })];
 
@@ -183,7 +184,7 @@ describe("a stop", () => {
   });
 
   it("whose answer cannot be read says so instead of showing another", () => {
-    open(new FakeHost(), SESSIONS, { type: "snapshot", session: "a", text: "<Tensor…", stoppedMs: 1, evaluateMs: 1 });
+    open(new FakeHost(), SESSIONS, { type: "snapshot", session: "a", json: bytes("<Tensor…"), stoppedMs: 1, evaluateMs: 1 });
     expect(text("h2")).toBe("The question failed");
     expect(text(".es")).toContain("<Tensor…");
   });

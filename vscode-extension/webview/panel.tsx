@@ -45,7 +45,7 @@ class Panel {
       case "command":
         return void this.#commands.dispatch(message.name);
       case "snapshot":
-        return this.#show(message.session, message.text);
+        return this.#show(message.session, message.json);
       case "state":
         return this.#change({ ...message, nowMs: Date.now() });
       default:
@@ -88,9 +88,9 @@ class Panel {
   }
 
   /** Each part is timed on its own: what the text, the models, the document and the frame take. */
-  #show(session: string, text: string): void {
+  #show(session: string, json: Uint8Array): void {
     const began = performance.now();
-    const snapshot = readSnapshot(text);
+    const snapshot = readSnapshot(json);
     const parsed = performance.now();
     if (typeof snapshot === "string") return this.#change({ type: "unreadable", session, reason: snapshot, nowMs: Date.now() });
     this.#model = reduce(this.#model, { type: "answer", session, snapshot, nowMs: Date.now() });
@@ -107,10 +107,10 @@ class Panel {
   }
 }
 
-/** What is wrong with the text, where it is no snapshot. */
-function readSnapshot(text: string): Snapshot | string {
+/** What is wrong with the answer, where it is no snapshot. */
+function readSnapshot(json: Uint8Array): Snapshot | string {
   try {
-    const answer = parseAnswer(text);
+    const answer = parseAnswer(new TextDecoder().decode(json));
     if (answer.kind === "Snapshot") return answer.value;
     return answer.kind === "Failure" ? answer.value.message : `${shellText.unreadable}: ${answer.kind}`;
   } catch (error) {

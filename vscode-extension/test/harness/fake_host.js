@@ -6,7 +6,9 @@
   let keys = false;
   let session = "s1";
   let ready;
-  const send = (message) => window.postMessage(message, "*");
+  // Bytes do not travel from the harness to the page: text becomes bytes here.
+  const asHost = ({ text, ...message }) => (message.type === "snapshot" ? { ...message, json: new TextEncoder().encode(text) } : { text, ...message });
+  const send = (message) => window.postMessage(asHost(message), "*");
   const whenReady = new Promise((resolve) => {
     ready = resolve;
   });
