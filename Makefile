@@ -58,6 +58,7 @@ contract: setup
 	$(BIN)/python tests/make_golden.py
 	$(BIN)/python tests/make_snapshots.py
 	$(BIN)/python tests/held_golden.py
+	$(BIN)/python tests/golden_answers.py
 
 bench: setup workbench vsix
 	$(BIN)/python tests/bench/bench_recorder.py

@@ -15,6 +15,7 @@ from gradwatch import launch
 from gradwatch._version import __version__
 from gradwatch.errors import GradwatchError, MissingDependency, RecordingError, UsageError
 from gradwatch.records import Detail, SubjectKind
+from gradwatch.reporters.exports.targets import Target
 from gradwatch.reporters.json import HeldKey, Sort
 
 if TYPE_CHECKING:
@@ -134,6 +135,27 @@ class Graph:
         return 0
 
 
+class Diff:
+    """Compare two sessions, two ranks, or two steps of one: the first step and node where gradients part.
+
+    Statistics of gradients are compared, not their values. Exit code: 0 no difference seen in losses and
+    gradients, 1 they part, 2 bad input. Other lengths, graphs and held memory are shown and do not count.
+    """
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("file", metavar="A", help="session file")
+        add("other", metavar="B", nargs="?", help="another, or none to compare two steps of A")
+        add("--step", metavar="N[:M]", help="only step N of A, with step M of B (default: every step that both have)")
+        add("--rtol", type=float, metavar="R", help="what counts as the same, as a share (default: 1e-4)")
+        add("--atol", type=float, metavar="X", help="and as what one element may be off by (default: 1e-8)")
+        add("--exact", action="store_true", help="every statistic must be the same number")
+        add("--json", action="store_true", help="print JSON (its shape: gradwatch.reporters.diff_json)")
+
+    def run(self, options: argparse.Namespace) -> int:
+        return importlib.import_module("gradwatch.reporters.diff").diff(options)
+
+
 class Repair:
     """Repair a session whose recording was killed: drop the torn end, keep every whole part, close the file."""
 
@@ -146,6 +168,63 @@ class Repair:
 
         print(_repaired(options.file, repair(options.file, force=options.force)))
         return 0
+
+
+class Export:
+    """Write a session in another tool's format: tables, TensorBoard, Perfetto, or torch's memory snapshot.
+
+    csv, parquet   a folder of tables, or one with --table; columns.csv, or the Parquet schema, says what is in them
+    tensorboard    a log folder: loss, gradient norms, update ratios, held memory, histograms
+    perfetto       a Chrome trace for ui.perfetto.dev: steps, backward calls, held memory
+    memory-viz     a snapshot for pytorch.org/memory_viz: what one step held, and which line saved it
+    """
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("file", metavar="FILE", help="session file")
+        add("--to", required=True, choices=get_args(Target), help="the format")
+        add("-o", "--output", metavar="OUT", help="file or folder to write (default: beside the session)")
+        add("--force", action="store_true", help="overwrite it")
+        add("--steps", metavar="A:B", help="steps A to B, both included; A: or :B or one (default: all)")
+        add("--table", metavar="NAME", help="only this table, as one file: steps, gradients, held, nodes and more")
+
+    def run(self, options: argparse.Namespace) -> int:
+        from gradwatch.reporters.exports.export import Request, export  # noqa: PLC0415 -- as in _reports
+
+        done = export(
+            Request(options.file, options.to, options.output, options.steps, options.table, overwrite=options.force)
+        )
+        print(f"{done.path}: {done.text}")
+        for note in done.notes:
+            print(f"gradwatch: {note}", file=sys.stderr)
+        return 0
+
+
+class Replay:
+    """Run a kept step again and say whether its gradients came out the same.
+
+    Record with gradwatch.watch(model, path, keep_steps=...). The entry is a function of yours, called with nothing:
+    it returns the model, the optimizer and the step function, as they were before training.
+    Exit code: 0 the same gradients, 1 they parted, 2 they cannot be compared.
+    """
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("file", metavar="FILE", help="session file; its kept steps lie beside it")
+        add("--step", type=int, metavar="N", required=True, help="which step")
+        add("--entry", metavar="MODULE:FUNCTION", required=True, help="what builds model, optimizer and step function")
+        exactness = parser.add_mutually_exclusive_group()
+        exactness.add_argument(
+            "--exact", dest="tolerance", action="store_const", const=0.0, help="compare to the last bit (default)"
+        )
+        exactness.add_argument("--tolerance", type=float, metavar="X", help="relative tolerance")
+        add("-o", "--output", metavar="FILE", help="session of the replay (default: FILE's name with .replay-N)")
+        add("--json", action="store_true", help="print JSON (its shape: gradwatch.replay.ReplayReport)")
+        parser.set_defaults(tolerance=0.0)
+
+    def run(self, options: argparse.Namespace) -> int:
+        module = importlib.import_module("gradwatch.replay")  # as in _reports
+        return module.from_command_line(options)
 
 
 class Demo:
@@ -171,7 +250,7 @@ class Demo:
         return main(["show", self.SESSION])
 
 
-COMMANDS: tuple[type[Command], ...] = (Run, Show, Gradients, Held, Graph, Repair, Demo)
+COMMANDS: tuple[type[Command], ...] = (Run, Show, Gradients, Held, Graph, Diff, Repair, Replay, Export, Demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

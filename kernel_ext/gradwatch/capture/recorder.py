@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 from torch import nn
 
 from gradwatch.capture.environment import run_record
+from gradwatch.capture.kept_options import checked
 from gradwatch.capture.recording import Recording
 from gradwatch.errors import RecordingError, UsageError
 from gradwatch.records import Detail, Finish
 from gradwatch.session.writer import SessionWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
     from typing_extensions import Self
 
+    from gradwatch.capture.kept_options import KeepSteps
+    from gradwatch.capture.kept_steps import KeptSteps
     from gradwatch.capture.names import Namer
     from gradwatch.records import Run
 
 Models = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 _running: list[Recorder] = []
 
@@ -44,15 +52,17 @@ class Options:
     held: bool | None = None
     budget_bytes: int = 2 << 30
     gives_way: bool = False
+    keep_steps: KeepSteps | int | None = None
 
 
-def watch(
+def watch(  # noqa: PLR0913 # the public door: one keyword a question
     model: Models | None = None,
     path: str | os.PathLike[str] = "run.gradwatch",
     *,
     detail: Detail = "modules",
     overwrite: bool = False,
     held: bool | None = None,
+    keep_steps: KeepSteps | int | None = None,
 ) -> Recorder:
     """Record from now on, until the block ends or `stop()` is called.
 
@@ -64,14 +74,17 @@ def watch(
             output, the graph, and memory held for backward), or "nodes" (also every autograd node).
         overwrite: replace `path` if it is there.
         held: read the graph and the memory held for backward. Default: off at "parameters", on otherwise.
+        keep_steps: every how many steps to keep what `gradwatch replay` needs to run that step again, or a
+            `gradwatch.replay.KeepSteps`. Say where a step begins with `recorder.wrap` or `recorder.step(batch)`.
 
     Raises:
         SessionExists: `path` is there and `overwrite` is False.
         RecordingError: a recording runs already in this process, or the file cannot be written.
         UsageError: an argument does not fit.
+        MissingDependency: `keep_steps` needs safetensors.
 
     """
-    recorder = Recorder(model, path, Options(detail=detail, overwrite=overwrite, held=held))
+    recorder = Recorder(model, path, Options(detail=detail, overwrite=overwrite, held=held, keep_steps=keep_steps))
     recorder.start(sys._getframe(1))  # models in a list get the names the caller holds them under
     return recorder
 
@@ -88,6 +101,7 @@ class Recorder:
         self.options = options or Options()
         self.path = Path(path)
         _check(model, self.options)
+        self._keep = checked(self.options.keep_steps)
         self._model = model
         self._recording: Recording | None = None
         self._writer: SessionWriter | None = None
@@ -124,15 +138,41 @@ class Recorder:
         except BaseException:
             recording.stop_lines()
             raise
+        if self._keep is not None:
+            recording.kept = _kept_steps(self._keep, self.path, run, recording)
+            if self.options.overwrite:
+                recording.kept.clear()
         self._recording = recording
         _running.append(self)
         atexit.register(self._at_exit)
         recording.start(self._writer, _named(self._model, recording.namer, frame))
 
-    def step(self) -> None:
-        """End the step here. For programs without an optimizer; once called, it alone ends steps."""
-        if self._recording is not None:
+    def step(self, *batch: Any, **named: Any) -> None:
+        """End the step here. For programs without an optimizer; once called, it alone ends steps.
+
+        With a batch, a step on that batch begins here, and the one before it ends: call it at the top of the loop.
+        With `keep_steps` the batch is kept: tensors, numbers, strings and None, in lists, tuples and dicts.
+        """
+        if self._recording is None:
+            return
+        if batch or named:
+            self._recording.begin_step(batch, named)
+        else:
             self._recording.explicit_step()
+
+    def wrap(self, train_step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        """Return `train_step` so that each of its calls is one step, its arguments kept as in `step`."""
+
+        @functools.wraps(train_step)
+        def step(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+            if self._recording is not None:
+                self._recording.begin_step(arguments, named)
+            result = train_step(*arguments, **named)
+            if self._recording is not None:
+                self._recording.explicit_step()
+            return result
+
+        return step
 
     def flush(self) -> bool:
         """Wait until every ended step is in the file. False when the writer failed."""
@@ -200,6 +240,12 @@ def _open_writer(path: Path, run: Run, options: Options) -> SessionWriter:
     writer = SessionWriter(path, run, overwrite=options.overwrite, budget_bytes=options.budget_bytes)
     writer.on_failure = _tell_failure
     return writer
+
+
+def _kept_steps(keep: KeepSteps, path: Path, run: Run, recording: Recording) -> KeptSteps:
+    from gradwatch.capture.kept_steps import KeptSteps  # noqa: PLC0415 # only where steps are kept
+
+    return KeptSteps(keep, path, run, recording.tell)
 
 
 def _tell_failure(text: str) -> None:

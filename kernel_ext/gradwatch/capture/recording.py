@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from gradwatch.capture.kept_steps import KeptSteps
     from gradwatch.records import Detail, NoticeKind, Record, StepSource
     from gradwatch.session.writer import SessionWriter
 
@@ -72,6 +73,7 @@ class Recording:
                 "saved tensor",
                 "optimizer",
                 "step",
+                "kept step",
             )  # one switch each
         }
         self.parameters = ParameterTable(self._gradient_accumulated)
@@ -85,6 +87,7 @@ class Recording:
         self.rows = RowPool()
         self.updates = Updates(self.rows)
         self.pack_hooks: PackHooks | None = None
+        self.kept: KeptSteps | None = None
         self._marks: dict[int, int] = {}
         self._discovers = True
         self._told: set[int] = set()
@@ -141,12 +144,19 @@ class Recording:
         self.optimizer_hooks.start()
         for notice in self._notices:
             self.records.write(notice)
+        if self.kept is not None:
+            saw = self.kept.saw
+            self.records.seen = lambda record: self._guarded("kept step", lambda: saw(record))
+            self._guarded("kept step", self.kept.look)
+            self._keep_between_steps()
 
     def stop(self) -> None:
         """Take the hooks out and write what is left."""
         self._remove_hooks()
         self._guarded("step", self.steps.finish)
         self.records.finish()
+        if self.kept is not None:
+            self.kept.stop()
         self.records.write_tables()
         sweep()
 
@@ -157,6 +167,8 @@ class Recording:
     def abandon(self) -> None:
         """Take the hooks out of a forked child."""
         self._remove_hooks()
+        if self.kept is not None:
+            self.kept.abandon()
 
     def _remove_hooks(self) -> None:
         self._on = False
@@ -362,6 +374,8 @@ class Recording:
 
     def _after_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
         start = perf_counter_ns()
+        if self.kept is not None:
+            self._guarded("kept step", self.kept.look)
         with unseen():
             self._guarded("optimizer", lambda: self.updates.after(optimizer))
             measured = self.updates.take(optimizer)
@@ -370,15 +384,39 @@ class Recording:
 
     def explicit_step(self) -> None:
         start = perf_counter_ns()
+        if self.kept is not None:
+            self._guarded("kept step", self.kept.look)
         with unseen():
             self._guarded("step", self.steps.explicit)
         self.cost.since(start)
+
+    def begin_step(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """The program begins a step on this batch."""
+        start = perf_counter_ns()
+        kept = self.kept
+        if kept is not None:
+            kept.begins_in_calls = True
+        with unseen():
+            self._guarded("step", self.steps.begin)
+        if kept is not None:
+            models = dict(self.modules.roots())
+            self._guarded("kept step", lambda: kept.begin(self.steps.number, models, (arguments, named)))
+        self.cost.since(start)
+
+    def _keep_between_steps(self) -> None:
+        """Where the program does not say where a step begins: it does where the one before it ended."""
+        kept = self.kept
+        if kept is not None and not kept.begins_in_calls and self.steps.is_at_beginning:
+            models = dict(self.modules.roots())
+            self._guarded("kept step", lambda: kept.begin(self.steps.number, models, None))
 
     def _step_ended(self, step: OpenStep, source: StepSource, end_ns: int) -> None:
         sweep()
         # Before the step's rows are given back: another thread's optimizer might take a reused table for its own.
         self.updates.read_gradients.clear()
         self.records.add(step, source, end_ns)
+        if source != "backward" and self._on:
+            self._keep_between_steps()
         if not self.calls.active:
             self.graph.lines.forget_before(self._marks)
             self._marks = self.module_hooks.intervals.marks()
@@ -425,6 +463,10 @@ class Recording:
     def _replay_packs(self) -> None:
         if self.pack_hooks is not None and self.graph.pack_fold is not None:
             self.graph.pack_fold.replay(self.pack_hooks.take_events(), self.graph.is_held)
+
+    def tell(self, notice: Notice) -> None:
+        """Write a notice of this step."""
+        self._tell(notice)
 
     def _write_now(self, record: Record) -> bool:
         return self.records.write(record, self.steps.number)

@@ -91,6 +91,8 @@ class StepRecords:
         self._release = release
         self._waiting: deque[EndedStep] = deque()
         self.written = 0
+        self.seen: Callable[[Record], None] | None = None
+        """Who else looks at the records of a step, the last of which is its Step. Must not raise."""
 
     def add(self, step: OpenStep, source: StepSource, end_ns: int) -> None:
         """Queue an ended step and write what is ready."""
@@ -122,7 +124,10 @@ class StepRecords:
         self._write_each((measured.record(step.number) for measured in step.optimizers), ended)
         for rows in [*(call.rows for call in step.calls), *(each for used in step.optimizers for each in used.rows)]:
             self._release(rows)
-        self._writer.write(_step_record(ended), time_ns=ended.end_ns, step=step.number)
+        record = _step_record(ended)
+        self._writer.write(record, time_ns=ended.end_ns, step=step.number)
+        if self.seen is not None:
+            self.seen(record)
         self._writer.end_step()
         self.written += 1
 
@@ -131,6 +136,8 @@ class StepRecords:
         try:
             for record in records:
                 self._writer.write(record, time_ns=ended.end_ns, step=ended.step.number)
+                if self.seen is not None:
+                    self.seen(record)
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             self._probe.failed()
 

@@ -61,6 +61,11 @@ class Steps:
         """The step that is open now."""
         return self._open.number
 
+    @property
+    def is_at_beginning(self) -> bool:
+        """Whether the open step has no call yet, ended or not."""
+        return not (self._loose or self._open.calls or self._open.stepped)
+
     def latest_call(self) -> BackwardCall | None:
         """The last backward call that no step has claimed yet."""
         return self._loose[-1] if self._loose else None
@@ -116,6 +121,14 @@ class Steps:
             self._source = "recorder.step"
             self._claim()
             self._end("recorder.step")
+
+    def begin(self) -> None:
+        """The program says that a step begins here: what happened before is one of its own."""
+        with self._lock:
+            self._source = "recorder.step"
+            self._claim()
+            if not self.is_at_beginning:
+                self._end("recorder.step")
 
     def finish(self) -> None:
         """End what is open, if anything happened in it."""

@@ -1,0 +1,232 @@
+"""The shape of `gradwatch diff --json`.
+
+Spelled as the other reports are (json.py): a number that is not finite is the string "nan", "inf" or "-inf",
+null is what is not known, bytes are integers.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from gradwatch.records import (
+    Detail,  # noqa: TC001 -- the shapes can be read at run time, by get_type_hints
+    SubjectKind,  # noqa: TC001 -- as above
+)
+from gradwatch.reporters.json import Place  # noqa: TC001 -- as above
+
+DIFF_VERSION = 1
+
+
+class DiffSession(TypedDict):
+    """One of the two sessions."""
+
+    path: str
+    gradwatch_version: str
+    detail: Detail
+    started: str  # ISO 8601, UTC
+    argv: list[str]
+    rank: int
+    world_size: int
+    torch_version: str
+    devices: list[str]
+    git_revision: str | None
+    git_dirty: bool | None
+    steps: int
+    first_step: int | None
+    last_step: int | None
+    finish_reason: str | None  # null: the recording was not closed
+    gaps: int  # parts of the file that could not be read
+
+
+class DiffTolerance(TypedDict):
+    """What counts as the same: the measure is `gradwatch.session.compare_tolerance.Tolerance`. 0 and 0: exactly."""
+
+    rtol: float
+    atol: float
+
+
+class StepPairRow(TypedDict):
+    """A step of the first session and the one of the second that it was compared with."""
+
+    a: int
+    b: int
+
+
+class OnlyRow(TypedDict):
+    """What one session alone has. A session may be longer: `steps` do not count as a difference."""
+
+    parameters: list[str]
+    modules: list[str]
+    steps: list[int]
+
+
+class ComparedRow(TypedDict):
+    """How much was compared: pairs of steps, and rows of statistics by kind. 0 means that nothing of it was."""
+
+    steps: int
+    parameter: int
+    module: int
+    node: int
+
+
+class GapRow(TypedDict):
+    """One statistic in both. `relative` is the distance by the statistic's scale; "inf" where that is 0."""
+
+    statistic: str
+    a: float
+    b: float
+    relative: float
+    parts: bool
+
+
+class DiffNode(TypedDict):
+    """A node of an autograd graph, as one of the sessions has it."""
+
+    index: int
+    name: str
+    module: str | None
+    parameter: str | None
+    place: Place | None
+
+
+class NodePartingRow(TypedDict):
+    """Where a node stands in both graphs, and the nodes that gave it its gradient.
+
+    `same_givers`: they are the same nodes in both. `givers_agree`: they are, and no difference is seen in what
+    they were given; then what they saved, or computed from it, differs.
+    """
+
+    a: DiffNode
+    b: DiffNode
+    givers_a: list[DiffNode]
+    givers_b: list[DiffNode]
+    same_givers: bool
+    givers_agree: bool
+
+
+class PartingRow(TypedDict):
+    """A gradient that parts. `only` names the session that has it, where the other has none.
+
+    `gaps` has every statistic, those that part first; of a node they are of the gradient of its outputs.
+    """
+
+    kind: SubjectKind
+    backward: int
+    name: str
+    name_b: str
+    relative: float
+    only: Literal["a", "b"] | None
+    gaps: list[GapRow]
+    node: NodePartingRow | None
+
+
+class GradientPartingRow(TypedDict):
+    """The first pair of steps whose gradients part: `first`, and every one that does, as backward reaches them."""
+
+    step: int
+    step_b: int
+    first: PartingRow
+    nodes: list[PartingRow]
+    modules: list[PartingRow]
+    parameters: list[PartingRow]
+
+
+class LossPartingRow(TypedDict):
+    """The first pair of steps whose losses part."""
+
+    step: int
+    step_b: int
+    a: float
+    b: float
+    relative: float
+
+
+class DiffCurves(TypedDict):
+    """Both sessions over the compared steps, thinned to CURVE_POINTS; of a stretch the step that differs most.
+
+    `difference` is the largest relative gap of any statistic of any parameter.
+    """
+
+    steps: list[int]
+    steps_b: list[int]
+    loss_a: list[float | None]
+    loss_b: list[float | None]
+    norm_a: list[float | None]
+    norm_b: list[float | None]
+    difference: list[float | None]
+    held_a: list[int | None]
+    held_b: list[int | None]
+
+
+class HeldChangeRow(TypedDict):
+    """Bytes under one label in both: null and 0 where one has nothing there. `delta` is b - a."""
+
+    label_a: str | None
+    label_b: str | None
+    bytes_a: int
+    bytes_b: int
+    delta: int
+    text: str | None
+
+
+class HeldDiff(TypedDict):
+    """What one backward call held when it began, in both; the rows with the largest change first."""
+
+    step: int
+    step_b: int
+    backward: int
+    total_a: int
+    total_b: int
+    peak_a: int | None
+    peak_b: int | None
+    by_line: list[HeldChangeRow]
+    by_module: list[HeldChangeRow]
+
+
+class ChangedNodeRow(TypedDict):
+    """A node that both graphs have, and what of it is another: its source line, its next functions ("inputs")."""
+
+    a: DiffNode
+    b: DiffNode
+    what: list[str]
+
+
+class GraphDiff(TypedDict):
+    """The first graphs of one backward call that differ."""
+
+    step: int
+    step_b: int
+    backward: int
+    nodes_a: int
+    nodes_b: int
+    only_a: list[DiffNode]
+    only_b: list[DiffNode]
+    changed: list[ChangedNodeRow]
+
+
+class DiffReport(TypedDict):
+    """`gradwatch diff --json`. `parts` is the answer: the exit code is 1 where it is true, else 0.
+
+    It holds where losses or gradients part, or one session alone has a parameter. Other lengths, graphs and held
+    memory are told, and do not count. Statistics are compared, not values: `parts` false says that no
+    difference is seen in the statistics.
+    """
+
+    format: str
+    version: int
+    command: Literal["diff"]
+    parts: bool
+    a: DiffSession
+    b: DiffSession
+    tolerance: DiffTolerance
+    compared: ComparedRow
+    first_steps: StepPairRow
+    last_steps: StepPairRow
+    gradients: GradientPartingRow | None
+    loss: LossPartingRow | None
+    curves: DiffCurves
+    held: HeldDiff | None
+    graph: GraphDiff | None
+    only_a: OnlyRow
+    only_b: OnlyRow
+    notes: list[str]

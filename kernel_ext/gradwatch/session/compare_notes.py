@@ -1,0 +1,61 @@
+"""What a comparison must say besides its findings: what it left out, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gradwatch.records import SubjectKind
+    from gradwatch.session.compare_steps import Calls
+    from gradwatch.session.session import Session
+
+    Sessions = tuple[Session, Session]
+
+
+def why_not_compared(sessions: Sessions, compared: Mapping[SubjectKind, int]) -> list[str]:
+    """Say why gradients of module outputs, or of nodes, were not compared."""
+    what: dict[SubjectKind, str] = {"module": "module outputs", "node": "nodes"}
+    return [
+        f"No gradients of {name} were compared: {_why_none(sessions, kind)}."
+        for kind, name in what.items()
+        if not compared[kind]
+    ]
+
+
+def unlike_calls(steps: list[tuple[int, int]], calls: tuple[Calls, Calls]) -> list[str]:
+    """Name the first step that has more backward calls on one side; those that both have are compared."""
+    for first, second in steps:
+        counts = (len(calls[0].of_step.get(first, [])), len(calls[1].of_step.get(second, [])))
+        if counts[0] != counts[1]:
+            step = f"Step {first}" if first == second else f"Step {first} against {second}"
+            return [f"{step}: {counts[0]} backward calls in the first, {counts[1]} in the second."]
+    return []
+
+
+def left_out(sessions: Sessions) -> list[str]:
+    """Name the steps that were cut short: part of their gradients is missing."""
+    return [
+        f"Step {step.number} of {session.path.name} was cut short and is left out."
+        for session in dict.fromkeys(sessions)
+        for step in session.steps[-1:]
+        if not step.complete
+    ]
+
+
+def unread(sessions: Sessions) -> list[str]:
+    return [
+        f"{len(session.gaps)} parts of {session.path.name} could not be read."
+        for session in dict.fromkeys(sessions)
+        if session.gaps
+    ]
+
+
+def _why_none(sessions: Sessions, kind: SubjectKind) -> str:
+    enough = ("nodes",) if kind == "node" else ("modules", "nodes")
+    lacking = [session for session in dict.fromkeys(sessions) if session.run.detail not in enough]
+    if not lacking:
+        return "no compared step has them in both"
+    said = " and ".join(f"{session.path.name} has detail {session.run.detail}" for session in lacking)
+    return f"{said} (--detail {enough[0]} records them)"

@@ -1,0 +1,91 @@
+/** Whether the columns of a record fit each other: views index with them, and believe them. */
+
+import { numbers } from "./answer";
+import { UnreadableError } from "./mcap_bytes";
+import { HISTOGRAM_BINS, TENSOR_CLASSES, type Column, type Graph, type Held, type Ledger, type Topics } from "./session";
+
+/** Bytes of a number, by the dtypes of the contract. */
+const SIZES: Readonly<Record<string, number>> = { "|u1": 1, "<i4": 4, "<u4": 4, "<f4": 4, "<f8": 8, "<u8": 8, "<i8": 8 };
+const NO_LIMIT = 2 ** 32;
+
+/** Throws an UnreadableError where a column is not as long as it must be, or points at what is not there. */
+export function checkFit<T extends keyof Topics>(topic: T, record: Topics[T]): void {
+  CHECKS[topic]?.(record as never);
+}
+
+const CHECKS: { readonly [T in keyof Topics]?: (record: Topics[T]) => void } = {
+  "/gradients": ({ subjects, columns }) => checkRows(lengthOf("subjects", subjects), columns),
+  "/optimizer": ({ subjects, columns }) => checkRows(lengthOf("subjects", subjects), columns),
+  "/histograms": ({ subjects, codes }) => checkColumn("codes", codes, lengthOf("subjects", subjects) * HISTOGRAM_BINS),
+  "/graphs": checkGraph,
+  "/ledgers": checkLedger,
+  "/held": checkHeld,
+  "/states": ({ subjects, state, stale, changed, previous_norm, pending }) =>
+    checkRows(lengthOf("subjects", subjects), { state, stale, changed, previous_norm, pending }),
+  "/stops": ({ node_states }) => {
+    if (node_states) lengthOf("node_states", node_states);
+  },
+};
+
+function lengthOf(name: string, { dtype, data }: Column): number {
+  const size = Object.hasOwn(SIZES, dtype) ? SIZES[dtype]! : 0;
+  if (size === 0) throw new UnreadableError(`the column ${name} says its numbers are ${JSON.stringify(dtype.slice(0, 40))}`);
+  if (data.length % size !== 0) throw new UnreadableError(`the column ${name} of ${dtype} has ${data.length} bytes`);
+  return data.length / size;
+}
+
+function checkColumn(name: string, column: Column, count: number): void {
+  const length = lengthOf(name, column);
+  if (length !== count) throw new UnreadableError(`the column ${name} has ${length} numbers, ${count} expected`);
+}
+
+function checkRows(count: number, columns: Readonly<Record<string, Column>>): void {
+  for (const [name, column] of Object.entries(columns)) checkColumn(name, column, count);
+}
+
+/** Entries from -1 (none) to `limit` - 1. */
+function checkIndices(name: string, column: Column, count: number, limit: number): void {
+  checkColumn(name, column, count);
+  for (const index of numbers(column)) {
+    if (!(index >= -1 && index < limit)) throw new UnreadableError(`the column ${name} points at entry ${index} of ${limit}`);
+  }
+}
+
+function checkGraph(graph: Graph): void {
+  const { node_count: nodes, edge_count: edges } = graph;
+  checkIndices("name", graph.name, nodes, graph.names.length);
+  checkRows(nodes, { in_backward: graph.in_backward });
+  for (const name of ["module", "site", "project_site", "parameter"] as const) checkIndices(name, graph[name], nodes, NO_LIMIT);
+  for (const name of ["edge_source", "edge_target"] as const) checkNodes(name, graph[name], edges, nodes);
+  checkRows(edges, { edge_slot: graph.edge_slot, edge_input_nr: graph.edge_input_nr });
+  const stray = [...graph.roots, ...(graph.labels ?? []).map(({ node }) => node)].find((node) => !(node >= 0 && node < nodes));
+  if (stray !== undefined) throw new UnreadableError(`node ${stray} of ${nodes} is named`);
+}
+
+function checkNodes(name: string, column: Column, count: number, nodes: number): void {
+  checkIndices(name, column, count, nodes);
+  for (const node of numbers(column)) if (node < 0) throw new UnreadableError(`the column ${name} names no node`);
+}
+
+function checkLedger(ledger: Ledger): void {
+  const { saved_count: rows, storage_count: storages } = ledger;
+  checkIndices("node", ledger.node, rows, NO_LIMIT);
+  checkIndices("role", ledger.role, rows, ledger.roles.length);
+  checkIndices("shape", ledger.shape, rows, ledger.shapes.length);
+  checkIndices("dtype", ledger.dtype, rows, ledger.dtypes.length);
+  checkIndices("storage", ledger.storage, rows, storages);
+  checkIndices("site", ledger.site, rows, NO_LIMIT);
+  checkRows(rows, { tensor_bytes: ledger.tensor_bytes, recomputed: ledger.recomputed });
+  checkRows(storages, { storage_bytes: ledger.storage_bytes });
+  checkIndices("storage_class", ledger.storage_class, storages, TENSOR_CLASSES.length);
+  checkIndices("storage_device", ledger.storage_device, storages, ledger.devices.length);
+  const outputs = lengthOf("output_node", ledger.output_node);
+  checkIndices("output_shape", ledger.output_shape, outputs, ledger.shapes.length);
+  checkIndices("output_dtype", ledger.output_dtype, outputs, ledger.dtypes.length);
+}
+
+function checkHeld(held: Held): void {
+  checkRows(lengthOf("curve_ns", held.curve_ns), { curve_bytes: held.curve_bytes });
+  checkRows(lengthOf("released_ns", held.released_ns), { died_ns: held.died_ns });
+  lengthOf("on_peak", held.on_peak);
+}
