@@ -7,11 +7,7 @@ import type { Workbench } from "./workbench.ts";
 
 scenario("a node opens the editor at its line, held bytes stand on their lines, a frame changes the panel", { program: "train.py" }, async (workbench) => {
   const { panel, bridge } = workbench;
-  await workbench.toggleBreakpoint("train.py", "before backward");
-  await bridge.command("gradwatch.focus");
-  await workbench.widenPanel(480);
-  await workbench.startDebugging();
-  await workbench.stopped();
+  await workbench.stopAt("train.py", "before backward");
   await panel.shows("Paused at train.py");
   // Nothing watched the first forward call, so its lines are not known; from the first stop on they are.
   await workbench.focusEditor();

@@ -7,11 +7,7 @@ import type { Workbench } from "./workbench.ts";
 const LOCALS = ["forward_line", "grad_inputs", "grad_outputs", "module", "node", "reason", "saved_tensors"];
 
 async function stopBeforeBackward(workbench: Workbench): Promise<void> {
-  await workbench.toggleBreakpoint("nan.py", "before backward");
-  await workbench.bridge.command("gradwatch.focus");
-  await workbench.widenPanel(480);
-  await workbench.startDebugging();
-  await workbench.stopped();
+  await workbench.stopAt("nan.py", "before backward");
   await workbench.panel.shows("Paused at nan.py");
 }
 
@@ -69,11 +65,7 @@ scenario("break at the first NaN from the palette", { program: "nan.py" }, async
 
 scenario("break when a parameter's gradient is computed, then above a norm", { program: "train.py" }, async (workbench) => {
   const { panel, bridge } = workbench;
-  await workbench.toggleBreakpoint("train.py", "before backward");
-  await bridge.command("gradwatch.focus");
-  await workbench.widenPanel(480);
-  await workbench.startDebugging();
-  await workbench.stopped();
+  await workbench.stopAt("train.py", "before backward");
   await panel.shows("Paused at train.py");
   await (await panel.row("model.head.weight")).click();
   await (await panel.button("Break at this gradient")).click();

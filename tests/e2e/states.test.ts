@@ -3,25 +3,16 @@
 import assert from "node:assert/strict";
 import * as places from "./places.ts";
 import { scenario } from "./scenario.ts";
-import type { Workbench } from "./workbench.ts";
-
-async function stopAt(workbench: Workbench, file: string, mark: string): Promise<void> {
-  await workbench.toggleBreakpoint(file, mark);
-  await workbench.bridge.command("gradwatch.focus");
-  await workbench.widenPanel(480);
-  await workbench.startDebugging();
-  await workbench.stopped();
-}
 
 scenario("a program without torch is left alone", { program: "plain.py" }, async (workbench) => {
-  await stopAt(workbench, "plain.py", "in loop");
+  await workbench.stopAt("plain.py", "in loop");
   await workbench.panel.shows("torch is not loaded");
   assert.equal(await workbench.bridge.evaluate(`"gradwatch" in __import__("sys").modules`), false);
   await workbench.screenshots("no-torch");
 });
 
 scenario("nothing differentiable: the caller that has something is one click away", { program: "scopes.py" }, async (workbench) => {
-  await stopAt(workbench, "scopes.py", "in log");
+  await workbench.stopAt("scopes.py", "in log");
   await workbench.panel.shows("Nothing differentiable here");
   await workbench.screenshots("nothing-differentiable");
   await (await workbench.panel.button("Select train_step")).click();
@@ -34,7 +25,7 @@ const packages = places.sitePackages();
 const WITHOUT_GRADWATCH = { pythonArgs: ["-S"], env: { PYTHONPATH: packages } };
 
 scenario("without gradwatch the shipped copy serves, for this session", { program: "train.py", ...WITHOUT_GRADWATCH }, async (workbench) => {
-  await stopAt(workbench, "train.py", "after backward");
+  await workbench.stopAt("train.py", "after backward");
   await workbench.panel.shows("gradwatch is not importable");
   await workbench.screenshots("not-importable");
   await (await workbench.panel.button("Use shipped copy")).click();

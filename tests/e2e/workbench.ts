@@ -123,6 +123,15 @@ export class Workbench {
     await this.page.keyboard.press("F5");
   }
 
+  /** Debugs with the panel shown, up to the line of a file that is marked so. */
+  async stopAt(file: string, mark: string): Promise<void> {
+    await this.toggleBreakpoint(file, mark);
+    await this.bridge.command("gradwatch.focus");
+    await this.widenPanel(480);
+    await this.startDebugging();
+    await this.stopped();
+  }
+
   async resume(): Promise<void> {
     await this.page.keyboard.press("F5");
   }

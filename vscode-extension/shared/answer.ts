@@ -20,20 +20,20 @@ export function parseAnswer(text: string): Answer {
 
 function parseJson(text: string): unknown {
   try {
-    return decoded(JSON.parse(text) as unknown);
+    return decodeColumns(JSON.parse(text) as unknown);
   } catch {
     return null;
   }
 }
 
-/** In place: a reviver for JSON.parse takes five times as long on a first stop. */
-function decoded(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
+/** Of parsed JSON, in place: a reviver for JSON.parse takes five times as long on a first stop. Twice is as good as once. */
+export function decodeColumns(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
   if (isEncodedColumn(value)) return decodeColumn(value);
   const entries = value as Record<string, unknown>;
   for (const key of Object.keys(entries)) {
     const entry = entries[key];
-    if (typeof entry === "object" && entry !== null) entries[key] = decoded(entry);
+    if (typeof entry === "object" && entry !== null) entries[key] = decodeColumns(entry);
   }
   return value;
 }

@@ -1,7 +1,8 @@
 /** Wires the rooms together: debug adapters, sessions, the panel, decorations, commands. */
 
 import * as vscode from "vscode";
-import { parseAnswer } from "../shared/answer";
+import { decodeColumns } from "../shared/answer";
+import type { Snapshot } from "../shared/session";
 import type { PanelSettings, ToHost } from "../shared/messages";
 import { registerCommands } from "./commands";
 import { watchDebugAdapters } from "./debug_adapter";
@@ -110,8 +111,8 @@ class Extension implements vscode.Disposable, Onlooker {
     const answer = debuggee !== null && ready && this.#settings().decorations ? debuggee.answer : null;
     if (answer === this.#decorated || reading) return;
     this.#decorated = answer;
-    const parsed = answer && parseAnswer(answer.text);
-    if (debuggee !== null && parsed?.kind === "Snapshot") this.#decorations.show(parsed.value, debuggee.adapter.session);
+    // The reply was parsed when it came: only its columns are still encoded.
+    if (debuggee !== null && answer !== null) this.#decorations.show(decodeColumns(answer.value) as Snapshot, debuggee.adapter.session);
     else this.#decorations.clear();
   }
 

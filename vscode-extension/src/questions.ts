@@ -1,8 +1,8 @@
 /** What is asked of the debugged program: one Python expression a question, one JSON text back. */
 
 import { inflateSync } from "node:zlib";
-import type { SnapshotPart } from "../shared/messages";
-import type { Condition, Failure, Snapshot, Subject } from "../shared/session";
+import type { SnapshotPart, ValuesRequest } from "../shared/messages";
+import type { Condition, Failure, Snapshot } from "../shared/session";
 import door from "./python/door.py";
 
 /** `stop` counts the `stopped` events of the debug session: questions with one number are about one stop. */
@@ -15,17 +15,11 @@ export type Question =
       readonly parts: readonly SnapshotPart[];
       readonly frame: { readonly file: string; readonly line: number; readonly function: string };
     }
-  | {
+  | (Omit<ValuesRequest, "findNonFinite"> & {
       readonly question: "values";
-      readonly subject: Subject;
-      readonly index: readonly number[];
-      readonly row: number;
-      readonly column: number;
-      readonly rows: number;
-      readonly columns: number;
       readonly find_nonfinite: boolean;
       readonly budget_ms: number;
-    }
+    })
   | { readonly question: "conditions"; readonly conditions: readonly Condition[] }
   | { readonly question: "next node" }
   /** Ends the answer being computed, with what it has. */

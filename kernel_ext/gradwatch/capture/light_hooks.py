@@ -14,10 +14,11 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from gradwatch.capture.attribution import NOWHERE, Intervals, ThreadIntervals
 from gradwatch.capture.lines import CallSites, current_frame
+from gradwatch.capture.module_hooks import running_calls
 from gradwatch.capture.origins import MACHINERY, PROJECT
 from gradwatch.capture.pack_hooks import NO_SITES
 from gradwatch.capture.sites import CALL
-from gradwatch.capture.torch_internals import MODULE_CALL_CODE, sequence_number, tracing_state
+from gradwatch.capture.torch_internals import sequence_number, tracing_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,12 +169,3 @@ class LightHooks:
                 intervals.places.append(place)
         except Exception:  # noqa: BLE001 # as above
             self._probe.failed()
-
-
-def running_calls(frame: FrameType | None) -> int:
-    """How many module calls are running from `frame` outwards."""
-    count = 0
-    while frame is not None:
-        count += frame.f_code is MODULE_CALL_CODE
-        frame = frame.f_back
-    return count

@@ -19,6 +19,7 @@ from gradwatch.capture.torch_internals import MODULE_CALL_CODE, function_modes, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from gradwatch.capture.backward import BackwardCall
     from gradwatch.capture.modules import ModuleTable
@@ -191,12 +192,12 @@ class ModuleHooks:
         """No module call is running on this thread: what a forward that raised left behind is dropped."""
         intervals = self.intervals.mine()
         if intervals.stack:
-            self._drop_abandoned(intervals, running=_running_calls())
+            self._drop_abandoned(intervals, running=running_calls(sys._getframe()))
 
     def _drop_abandoned(self, intervals: Intervals, running: int | None = None) -> None:
         # A forward that raises calls no hook on its way out, and an always_call hook would change what a
         # failing forward runs. Frames tell how many module calls are really running.
-        keep = max(0, _running_calls() - 1) if running is None else running
+        keep = max(0, running_calls(sys._getframe()) - 1) if running is None else running
         if keep < len(intervals.stack):
             del intervals.stack[keep:]
             intervals.correct_top()
@@ -204,9 +205,8 @@ class ModuleHooks:
                 self.outputs.calls_done()
 
 
-def _running_calls() -> int:
-    """How many module calls are running on this thread."""
-    frame = sys._getframe(1)  # the stack is the only witness
+def running_calls(frame: FrameType | None) -> int:
+    """How many module calls are running from `frame` outwards: the stack is the only witness."""
     count = 0
     while frame is not None:
         count += frame.f_code is MODULE_CALL_CODE
