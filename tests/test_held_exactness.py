@@ -242,6 +242,23 @@ def test_a_reentrant_checkpoint_holds_its_input_and_the_rng_state(record: Record
     assert held.total_bytes == alive_after(forward) + 3 * RNG_STATE
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CS")  # torch's own: these layouts are in beta
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_csc])
+@pytest.mark.parametrize("detail", HELD_DETAILS)
+def test_a_sparse_tensor_that_is_saved_holds_its_parts(record: Record, detail: Detail, layout: torch.layout) -> None:
+    rows, columns, width, present = 8, 12, 4, 8
+    matrix = torch.eye(rows, columns).to_sparse(layout=layout).clone()  # each part in a storage of its own size
+    weight = nn.Parameter(torch.randn(columns, width))
+    session = record(lambda: (matrix @ weight).sum().backward(), detail=detail)
+    index_bytes = {
+        torch.sparse_coo: 2 * present * 8,
+        torch.sparse_csr: (rows + 1 + present) * 8,
+        torch.sparse_csc: (columns + 1 + present) * 8,
+    }[layout]
+    assert session.held(0).total_bytes == index_bytes + present * FLOAT
+    assert not [notice for notice in session.notices if notice.kind == "probe stopped"]
+
+
 @pytest.mark.parametrize("detail", HELD_DETAILS)
 def test_a_checkpoint_holds_its_input(record: Record, detail: Detail) -> None:
     def forward() -> Tensor:

@@ -167,6 +167,8 @@ class PackHooks:
         _remember_origin(handle, tensor)
         if is_functorch(tensor) or (type(tensor) is not torch.Tensor and hasattr(tensor, "__tensor_flatten__")):
             return
+        if tensor.layout is not torch.strided:
+            return  # it has no storage of its own; the walk finds those of its parts
         if self._call_site is not None:
             handle.sites = self._call_site()
         storage: Any = tensor.untyped_storage()
