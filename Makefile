@@ -10,7 +10,7 @@ SETUP_WORKBENCH := tests/e2e/setup_workbench.sh
 # Node 24, once it is installed for the end-to-end tests; until then the machine's.
 export PATH := $(CURDIR)/build/workbench/node/node_modules/.bin:$(PATH)
 
-.PHONY: setup demo test check unit extension workbench e2e contract bench wheel vsix package clean
+.PHONY: setup demo test test-full check unit extension widget page fuzz workbench e2e notebook-e2e contract bench wheel vsix package clean
 
 setup: $(READY)
 
@@ -33,6 +33,10 @@ demo: setup
 test: setup check unit
 	MAKE="$(MAKE)" tests/test_extension.sh
 
+# Also every sample of every operator and module of torch's databases.
+test-full: test
+	$(BIN)/python -m pytest -m full
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,8 +46,21 @@ unit: setup
 	$(BIN)/python -m pytest
 
 extension: $(LIBRARIES)
-	cd vscode-extension && npx tsc --noEmit -p . && npx tsc --noEmit -p ../tests/e2e
+	cd vscode-extension && npx tsc --noEmit -p . && npx tsc --noEmit -p ../tests/e2e && npx tsc --noEmit -p ../tests/e2e_notebook
 	cd vscode-extension && npx vitest run
+
+# The notebook's page, into kernel_ext/gradwatch/static: a wheel needs it.
+widget: $(LIBRARIES)
+	cd vscode-extension && node build_notebook.mjs
+
+# The page of `gradwatch export --to html`, as above.
+page: $(LIBRARIES)
+	cd vscode-extension && node build_page.mjs
+
+# Changed session files against the readers: never a crash, a hang, or 512 MB. The extension's half runs in vitest.
+CASES ?= 2000
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py --cases $(CASES)
 
 workbench:
 	$(SETUP_WORKBENCH)
@@ -52,6 +69,12 @@ workbench:
 e2e: setup workbench vsix
 	node tests/e2e/run.ts $(ONLY)
 
+# In a real JupyterLab, with these versions of ipykernel.
+KERNELS ?= 6.31.0 7.3.0 newest
+notebook-e2e: setup workbench widget
+	tests/e2e_notebook/setup_notebook.sh $(KERNELS)
+	node tests/e2e_notebook/run.ts $(KERNELS)
+
 # Regenerates what follows from records.py: the TypeScript types, the golden sessions and the golden answers at stops.
 contract: setup
 	$(BIN)/python kernel_ext/generate_typescript.py
@@ -59,15 +82,17 @@ contract: setup
 	$(BIN)/python tests/make_snapshots.py
 	$(BIN)/python tests/held_golden.py
 	$(BIN)/python tests/golden_answers.py
+	$(BIN)/python tests/compare_golden.py
 
 bench: setup workbench vsix
 	$(BIN)/python tests/bench/bench_recorder.py
 	$(BIN)/python tests/bench/bench_statistics.py
 	node tests/bench/bench_panel.mts
+	node tests/bench/bench_replay.mts
 
 package: wheel vsix
 
-wheel: setup
+wheel: setup widget page
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 # After setup: the statistics kernel that it built goes with the extension's copy of the library.
@@ -76,4 +101,4 @@ vsix: setup $(LIBRARIES)
 	cd vscode-extension && npm run --silent package -- --out ../dist/
 
 clean:
-	rm -rf $(VENV) build dist vscode-extension/node_modules vscode-extension/dist
+	rm -rf $(VENV) build dist vscode-extension/node_modules vscode-extension/dist kernel_ext/gradwatch/static

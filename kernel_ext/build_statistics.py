@@ -2,6 +2,7 @@
 
 The kernel is plain C with no ties to Python or torch, so one wheel serves every Python of a platform
 (py3-none-<platform>). Without a C compiler the wheel is pure and gradwatch computes in torch instead.
+Without the notebook's page there is no wheel.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ GNU_FLAGS = [
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
 ]
 MSVC_FLAGS = ["/nologo", "/O2", "/std:c11", "/fp:precise", "/LD"]
+
+
+PAGE = CAPTURE.parent / "static"
+"""The notebook's page, which Node builds."""
 
 
 class NoCompiler(Exception):
@@ -94,6 +99,13 @@ def wheel_tag() -> str:
     return f"py3-none-{name.replace('-', '_').replace('.', '_')}"
 
 
+def require_page() -> None:
+    """Refuse to build a wheel whose notebooks would have no panel. Raises FileNotFoundError."""
+    for name in ("widget.js", "widget.css"):
+        if not (PAGE / name).is_file():
+            raise FileNotFoundError(f"{PAGE / name} is not there. Build it first, with Node: make widget")
+
+
 class StatisticsBuildHook(BuildHookInterface):  # pyright: ignore[reportUntypedBaseClass, reportGeneralTypeIssues] - object where hatchling is absent
     """Hatchling's hook: adds the compiled kernel to a wheel and names its platform."""
 
@@ -101,6 +113,8 @@ class StatisticsBuildHook(BuildHookInterface):  # pyright: ignore[reportUntypedB
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile in place (`version` is "standard" or "editable") and enter the library in `build_data`."""
+        if version != "editable":
+            require_page()
         try:
             library = build()
         except NoCompiler as reason:

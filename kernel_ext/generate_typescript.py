@@ -106,6 +106,7 @@ def _constants() -> str:
     states = ", ".join(f'"{name}"' for name in records.GRADIENT_STATES)
     nodes = ", ".join(f'"{name}"' for name in records.NODE_STATES)
     statistics = ", ".join(f'{name}: "{dtype}"' for name, dtype in records.STATISTIC_DTYPES.items())
+    series = ", ".join(f'"{name}"' for name in records.SERIES_STATISTICS)
     return (
         f"export const FORMAT_VERSION = {records.FORMAT_VERSION};\n"
         f"export const HISTOGRAM_BINS = {records.HISTOGRAM_BINS};\n"
@@ -114,6 +115,7 @@ def _constants() -> str:
         f"export const GRADIENT_STATES = [{states}] as const;\n"
         f"export const NODE_STATES = [{nodes}] as const;\n"
         f"export const STATISTIC_DTYPES = {{ {statistics} }} as const;\n"
+        f"export const SERIES_STATISTICS = [{series}] as const;\n"
     )
 
 

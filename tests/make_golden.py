@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from gradwatch.records import (
     Sites,
     SourceFile,
 )
+from gradwatch.session.series_writer import SeriesWriter
 from session_factory import (
     FINISH,
     Node,
     Saved,
     Storage,
     backward,
+    column,
     gradients,
     graph,
     held,
@@ -283,7 +286,103 @@ def torn() -> tuple[bytes, dict[str, Any]]:
     }
 
 
-SESSIONS = {"seed": seed, "accumulate": accumulate, "variants": variants, "torn": torn}
+def series_steps() -> list[list[Record]]:
+    """Steps 0 to 11 and 20: accumulation, a frozen parameter, late ones, NaN, a number beyond float32, none at all."""
+    wide = gradients(5, {0: [5, 0], 1: [1]})
+    columns = {**wide.columns, "max": column("<f8", [1e200, 1]), "l2": column("<f8", [1e200, 1])}
+    late = {2: [6.0, 8.0], 3: [-1.0], 4: [0.25, 0.0]}
+    calls: dict[int, list[Record]] = {
+        2: [gradients(2, {0: [1, 1], 1: [9]}), backward(2, 1, held_bytes=300), gradients(2, {0: [2, -2]}, backward=1)],
+        4: [gradients(4, {0: [math.nan, 3], 1: [math.inf]})],
+        5: [replace(wide, columns=columns)],
+        7: [],
+        9: [gradients(9, {0: [9, 0], **late, 4: [math.nan, math.nan]})],
+    }
+    steps: list[list[Record]] = []
+    for number in [*range(12), 20]:
+        plain: list[Record] = [gradients(number, {0: [number + 0.1, 0], **({1: [2]} if number < 6 else late)})]
+        graphs = {"graph": int(number >= 6), "held_bytes": 100 + number}
+        loss: dict[str, Any] = {"loss_nonfinite": "-inf"} if number == 4 else {"loss": 1 / (number + 1)}
+        end = step(number, interrupted="ValueError: no" if number == 7 else None, **loss)
+        steps.append([backward(number, **graphs), *calls.get(number, plain), end])
+    return steps
+
+
+def series_names() -> list[Record]:
+    return [
+        Modules([Module(0, "model", "", "Net")]),
+        Parameters([parameter(0, "a", [2]), parameter(1, "b", [1])]),
+        Parameters([parameter(2, "c", [2]), parameter(3, "d", [1]), parameter(4, "e", [2])]),
+        graph(0, [Node("AccumulateGrad", parameter=0), Node("SumBackward0")], [(1, 0, 0, 0)], [1]),
+        graph(1, [Node("AccumulateGrad", parameter=2), Node("SumBackward0")], [(1, 0, 0, 0)], [1]),
+    ]
+
+
+def series() -> tuple[bytes, dict[str, Any]]:
+    """Stretches of four steps, the last one shorter; two parameters a part."""
+    steps = series_steps()
+    steps[0] = series_names() + steps[0]
+    content = session_bytes(steps, series=SeriesWriter(4, narrowest_width=2))
+    bad = "nan"
+    return content, {
+        "finished": True,
+        "finish": {"reason": FINISH.reason, "steps": 2, "records_dropped": 0},
+        "steps": [
+            {
+                "number": number,
+                "loss": "-inf" if number == 4 else 1 / (number + 1),
+                "complete": True,
+                "backwards": [
+                    {"graph": int(number >= 6), "ledger": -1},
+                    *([{"graph": -1, "ledger": -1}] * (number == 2)),
+                ],
+            }
+            for number in [*range(12), 20]
+        ],
+        "parameters": ["a", "b", "c", "d", "e"],
+        "modules": ["model"],
+        "gradients": {
+            "a": {
+                "steps": [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 20],
+                "norm": [0.1, 1.1, math.sqrt(8), 3.1, 3, 1e200, 6.1, 8.1, 9, 10.1, 11.1, 20.1],
+                "min": [0, 0, -2, 0, 3, 0, 0, 0, 0, 0, 0, 0],
+                "backward": [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            },
+            "b": {"steps": [0, 1, 2, 3, 4, 5], "norm": [2, 2, 9, 2, bad, 1], "inf": [0, 0, 0, 0, 1, 0]},
+            "c": {"steps": [6, 8, 9, 10, 11, 20], "norm": [10] * 6},
+            "e": {"steps": [6, 8, 9, 10, 11, 20], "max": [0.25, 0.25, bad, 0.25, 0.25, 0.25]},
+        },
+        "totals": {
+            "gradient_norm": {"0": math.hypot(0.1, 2), "2": math.sqrt(8 + 81), "4": 3, "5": 1e200, "7": "nan"},
+            "nonfinite": {"0": 0, "4": 2, "7": "nan", "9": 1},
+            "held_bytes": {"0": 100, "2": 300, "20": 120},
+        },
+        "variants": [[0, [0, 1, 2, 3, 4, 5]], [1, [6, 7, 8, 9, 10, 11, 20]]],
+        "notices": [],
+    }
+
+
+def followed() -> tuple[bytes, dict[str, Any]]:
+    """The same recording while it runs: series of the first stretches, the steps behind them on their own."""
+    steps = series_steps()
+    steps[0] = series_names() + steps[0]
+    _, expected = series()
+    return session_bytes(steps, finish=None, series=SeriesWriter(4, narrowest_width=2)), {
+        **expected,
+        "finished": False,
+        "finish": None,
+        "torn_bytes": 0,
+    }
+
+
+SESSIONS = {
+    "seed": seed,
+    "accumulate": accumulate,
+    "variants": variants,
+    "torn": torn,
+    "series": series,
+    "followed": followed,
+}
 
 
 def write(folder: Path) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from gradwatch.session.series_writer import SeriesWriter
+
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 1_000_000
 
@@ -258,7 +260,12 @@ def step_start(number: int) -> int:
     return START_NS + (number + 1) * STEP_NS
 
 
-def session_bytes(flushes: Iterable[Iterable[Record]], run: Run = RUN, finish: Finish | None = FINISH) -> bytes:
+def session_bytes(
+    flushes: Iterable[Iterable[Record]],
+    run: Run = RUN,
+    finish: Finish | None = FINISH,
+    series: SeriesWriter | None = None,
+) -> bytes:
     """Encode a session: each entry of `flushes` is what one flush writes. Without `finish` it is unfinished."""
     chunks = ChunkWriter(run)
     content = chunks.opening
@@ -267,6 +274,9 @@ def session_bytes(flushes: Iterable[Iterable[Record]], run: Run = RUN, finish: F
         for record in records:
             time_ns += 1
             chunks.add(record, time_ns, 0)
+            if series is not None:
+                for one in series.finish() if record is finish else series.add(record):
+                    chunks.add(one, time_ns, 0)
         content += b"".join(chunks.take_chunks(len(content)))
     return content + chunks.tail(len(content)) if finish else content
 

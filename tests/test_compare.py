@@ -417,3 +417,15 @@ def test_atol_is_what_one_element_may_be_off_by() -> None:
 def test_values_that_changed_places_are_not_seen_and_the_report_must_say_so() -> None:
     a, b = columns([1.0, 2.0, 3.0]), columns([3.0, 1.0, 2.0])
     assert row_gaps(a, b, EXACT).parts.tolist() == [False]
+
+
+# What is of different ranks
+
+
+def test_ranks_of_one_run_are_compared_by_their_parameters_alone(trained: Callable[..., Session]) -> None:
+    a, b = trained(), trained(factor=1.5)
+    found = compare(a, b, ranks=True)
+    assert (found.compared["node"], found.compared["module"], found.loss) == (0, 0, None)
+    assert found.gradients is not None
+    assert found.gradients.first.kind == "parameter"
+    assert [note for note in found.notes if "Different ranks see different data" in note]

@@ -6,10 +6,12 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import make_golden
-from gradwatch.records import TOPICS
+from gradwatch.records import TOPICS, Series, Totals
+from gradwatch.session.columns import as_array
 from gradwatch.session.reader import SessionReader
 from gradwatch.session.session import Session
 
@@ -101,6 +103,47 @@ def test_a_golden_session_has_the_held_bytes_written_beside_it(golden: tuple[Ses
         assert [list(row) for row in held.by(key)] == rows
     times, sizes = held.curve
     assert [list(pair) for pair in zip(times.tolist(), sizes.tolist(), strict=True)] == expected["held"]["curve"]
+
+
+def test_a_golden_session_has_the_totals_written_beside_it(golden: tuple[Session, dict[str, Any]]) -> None:
+    session, expected = golden
+    found: dict[str, dict[int, float]] = {"gradient_norm": {}, "nonfinite": {}, "held_bytes": {}}
+    for record in session.reader.records(Totals):
+        steps = as_array(record.steps, session.path).tolist()
+        for name in ("gradient_norm", "nonfinite"):
+            found[name] |= dict(zip(steps, as_array(getattr(record, name), session.path).tolist(), strict=True))
+        calls = as_array(record.call_step, session.path).tolist()
+        for step, held in zip(calls, as_array(record.call_held_bytes, session.path).tolist(), strict=True):
+            found["held_bytes"][step] = max(held, found["held_bytes"].get(step, -1))
+    for name, values in expected.get("totals", {}).items():
+        for step, value in values.items():
+            if int(step) in found[name]:
+                unseen = name == "nonfinite" and value == "nan"
+                assert found[name][int(step)] == (-1 if unseen else as_number(value)), f"{name} of step {step}"
+    last = max(found["gradient_norm"], default=-1)
+    assert last == (-1 if "totals" not in expected else 20 if session.finished else 7)
+
+
+@pytest.mark.parametrize("name", ["series", "followed"])
+def test_series_say_what_the_records_of_each_step_say(name: str) -> None:
+    with Session(make_golden.GOLDEN / f"{name}.gradwatch") as session:
+        for parameter in session.parameters:
+            series = session.gradient(parameter.name)
+            records = session.gradient(parameter.name, micro_batches=True)
+            last = np.append(records.steps[1:] != records.steps[:-1], True)[: len(records)]
+            assert series.steps.tolist() == records.steps[last].tolist()
+            for column in ("norm", "min", "max", "abs_max", "mean", "zeros", "inf", "backward"):
+                assert getattr(series, column).tobytes() == getattr(records, column)[last].tobytes(), column
+
+
+def test_a_file_without_series_says_the_same_as_one_with_them(tmp_path: Path) -> None:
+    folder = make_golden.GOLDEN
+    expected = json.loads((folder / "seed.json").read_text(encoding="utf-8"))
+    with Session(folder / "older" / "seed.gradwatch") as session:
+        assert "/series" not in {channel.topic for channel in session.reader.head.channels.values()}
+        assert list(session.reader.records(Series)) == []
+        assert session.gradient("w").norm.tolist() == as_numbers(expected["gradients"]["w"]["norm"])
+        assert session.gradient("w").backward.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
@@ -55,8 +56,12 @@ class Ran:
         return "".join(data.get("text/html", "") for data in self.shown)
 
     @property
+    def picture(self) -> str:
+        return "".join(data.get("image/svg+xml", "") for data in self.shown)
+
+    @property
     def text(self) -> str:
-        return "\n".join(data["text/plain"] for data in self.shown if "text/html" in data)
+        return "\n".join(data["text/plain"] for data in self.shown if data.keys() & {"text/html", "image/svg+xml"})
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +247,8 @@ def test_reports_can_be_asked_for_by_step_and_kind(run: Run) -> None:
         ("%gradwatch stop", "Nothing is being recorded. Begin with: %gradwatch watch model"),
         ("%gradwatch show", "There is no session yet."),
         ("%gradwatch open gone.gradwatch", "There is no file gone.gradwatch."),
+        ("%gradwatch open .", "There is no session in .: no file in it ends in .gradwatch."),
+        ("%gradwatch panel", "There is no session yet."),
         ("%gradwatch held train", "train is of type function, not a tensor."),
         ("%gradwatch held x", "There is no graph behind x: it does not require grad."),
         ("%gradwatch graph model[0].weight", "model[0].weight is a leaf"),
@@ -318,10 +325,10 @@ def test_a_cell_is_recorded_and_shown_under_it(run: Run) -> None:
     ran = run("%%gradwatch\ntrain(3)\n'value'")
     assert ran.success
     bundle = ran.shown[-1]
-    assert set(bundle) == {"text/html", "text/plain"}
+    assert set(bundle) == {"image/svg+xml", "text/plain"}
     assert bundle["text/plain"].startswith("3 steps · loss ")
     assert "768 B held for backward" in bundle["text/plain"]
-    assert bundle["text/html"].startswith('<div class="gradwatch">')
+    assert bundle["image/svg+xml"].startswith("<svg ")
     assert run("%gradwatch status").out.startswith("Nothing is being recorded.")
 
 
@@ -355,7 +362,7 @@ def test_lines_are_numbered_as_the_editor_shows_them(one_shell: InteractiveShell
     number = one_shell.execution_count
     ran = run("%%gradwatch -o lines.gradwatch --detail nodes\n\n\nloss = model(x).mean()\nloss.backward()")
     assert f"In[{number}]:4  loss = model(x).mean()" in ran.text
-    assert f"In[{number}]:4" in ran.html
+    assert f"In[{number}]:4" in ran.picture
     failed = run("%%gradwatch\n\nx = 1\n1 / 0")
     assert "----> 4 1 / 0" in failed.out
 
@@ -407,7 +414,7 @@ def test_a_cell_in_which_nothing_trained_says_so(run: Run) -> None:
         "Run the training loop in the cell. What child processes train is not seen. "
         "What a live graph holds: %gradwatch held loss"
     )
-    assert "Nothing trained in this cell" in ran.html
+    assert "Nothing trained in this cell" in ran.picture
 
 
 def test_training_in_a_cell_is_bit_identical(run: Run, one_shell: InteractiveShell) -> None:
@@ -420,19 +427,87 @@ def test_training_in_a_cell_is_bit_identical(run: Run, one_shell: InteractiveShe
     assert all(torch.equal(a, b) for a, b in zip(plain, recorded, strict=True))
 
 
+# Panels
+
+
+def test_without_a_notebook_a_session_is_shown_as_text_and_picture(run: Run) -> None:
+    run("%gradwatch watch model")
+    assert "is being recorded. No step is over yet" in run("%gradwatch panel").text
+    run("train(2)")
+    assert run("%gradwatch panel").text.startswith("2 steps · loss ")
+    run("%gradwatch stop")
+    run("%gradwatch watch model -o other.gradwatch\ntrain(1)\n%gradwatch stop")
+    opened = run("%gradwatch open run.gradwatch other.gradwatch")
+    assert opened.text.startswith("2 steps · loss ")
+    assert "Compare: gradwatch diff run.gradwatch other.gradwatch" in opened.text
+    assert "at step 0" in run("%gradwatch open run.gradwatch --step 0").text
+    assert run("%gradwatch open .").text.startswith("1 step · "), "the first rank of a folder"
+
+
+def test_what_cannot_be_compared_with_is_said_before_anything_is_shown(run: Run) -> None:
+    run("%gradwatch watch model\ntrain(1)\n%gradwatch stop")
+    refused = run("%gradwatch open run.gradwatch gone.gradwatch")
+    assert "There is no file gone.gradwatch." in refused.err
+    assert refused.shown == []
+
+
+def test_a_notebook_without_anywidget_says_once_what_to_install(
+    run: Run, one_shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_shell, "kernel", "a kernel", raising=False)
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    monkeypatch.delitem(sys.modules, "gradwatch.widget", raising=False)
+    first, second = run("%%gradwatch\ntrain(1)"), run("%%gradwatch\ntrain(1)")
+    assert "The panel in a notebook needs anywidget, which is not installed." in first.out
+    assert "pip install gradwatch[notebook]" in first.out
+    assert "anywidget" not in second.out
+    assert second.text.startswith("1 step ")
+
+
+def test_a_front_end_that_fails_costs_the_panel_only(
+    run: Run, one_shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradwatch import widget
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no comm")
+
+    monkeypatch.setattr(one_shell, "kernel", "a kernel", raising=False)
+    monkeypatch.setattr(widget, "SessionWidget", fail)
+    ran = run("%%gradwatch\ntrain(2)")
+    assert ran.success
+    assert "The panel could not be shown: RuntimeError: no comm" in ran.out
+    assert ran.text.startswith("2 steps ")
+
+
 # A real notebook, on a real kernel
+
+
+PAGE_OF_A_TEST = """
+import pathlib, gradwatch.widget
+gradwatch.widget.STATIC = pathlib.Path("page")
+gradwatch.widget.STATIC.mkdir()
+for name in ("widget.js", "widget.css"):
+    (gradwatch.widget.STATIC / name).write_text("")
+"""
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+SVG = "image/svg+xml"
 
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> Any:
     cells = [
-        f"%load_ext gradwatch{SETUP}",
+        f"%load_ext gradwatch{SETUP}{PAGE_OF_A_TEST}",
         "%%gradwatch --detail nodes\ntext = '''a\n  b'''\nloss = train(3)\nloss",
         "%%gradwatch\n\n1 / 0",
         "%%gradwatch\nimport asyncio\nawait asyncio.sleep(0)\ntrain(1)\n'awaited'",
         "await asyncio.sleep(0)\n'the loop goes on'",
         "loss = model(x).mean()\n%gradwatch held loss",
         "%gradwatch bogus",
+        "%gradwatch watch model -o long.gradwatch\n%gradwatch panel",
+        "train(2)\n%gradwatch stop",
+        "%gradwatch open long.gradwatch",
         "%unload_ext gradwatch",
         "%gradwatch",
     ]
@@ -446,13 +521,15 @@ def outputs(notebook: Any, cell: int, kind: str) -> list[Any]:
     return [output for output in notebook.cells[cell].outputs if output.output_type == kind]
 
 
-def test_a_notebook_cell_has_its_value_and_one_bundle_under_it(notebook: Any) -> None:
-    assert [output.output_type for output in notebook.cells[1].outputs] == ["execute_result", "display_data"]
-    assert outputs(notebook, 1, "execute_result")[0].execution_count == notebook.cells[1].execution_count == 2
-    data = outputs(notebook, 1, "display_data")[0].data
-    assert set(data) == {"text/html", "text/plain"}
-    assert data["text/plain"].startswith("3 steps · loss ")
-    assert re.search(r"In\[1\]:\d+ +loss = model\(x\)\.mean\(\)", data["text/plain"])
+def test_a_notebook_cell_has_a_panel_its_value_and_a_picture(notebook: Any) -> None:
+    panel, value, picture = notebook.cells[1].outputs
+    assert set(panel.data) == {WIDGET, "text/plain"}
+    assert panel.data["text/plain"].startswith("gradwatch panel of ")
+    assert value.output_type == "execute_result"
+    assert value.execution_count == notebook.cells[1].execution_count == 2
+    assert set(picture.data) == {SVG, "text/plain"}, "a picture beside a widget in one output is never exported"
+    assert picture.data["text/plain"].startswith("3 steps · loss ")
+    assert re.search(r"In\[1\]:\d+ +loss = model\(x\)\.mean\(\)", picture.data["text/plain"])
 
 
 def test_a_notebook_error_comes_once_with_the_lines_of_the_cell(notebook: Any) -> None:
@@ -461,13 +538,40 @@ def test_a_notebook_error_comes_once_with_the_lines_of_the_cell(notebook: Any) -
     assert error.ename == "ZeroDivisionError"
     assert "Cell In[3], line 3" in traceback
     assert "----> 3 1 / 0" in traceback
-    assert len(outputs(notebook, 2, "display_data")) == 1
+
+
+def test_where_nothing_was_trained_that_stands_in_place_of_the_panel(notebook: Any) -> None:
+    (shown,) = outputs(notebook, 2, "display_data")
+    assert set(shown.data) == {SVG, "text/plain"}
+    assert shown.data["text/plain"].startswith("Nothing trained in this cell")
 
 
 def test_a_notebook_cell_with_await_is_recorded_and_the_kernel_goes_on(notebook: Any) -> None:
     assert outputs(notebook, 3, "execute_result")[0].data["text/plain"] == "'awaited'"
-    assert outputs(notebook, 3, "display_data")[0].data["text/plain"].startswith("1 step ")
+    assert outputs(notebook, 3, "display_data")[-1].data["text/plain"].startswith("1 step ")
     assert outputs(notebook, 4, "execute_result")[0].data["text/plain"] == "'the loop goes on'"
+
+
+def test_the_picture_under_a_panel_is_renewed_when_its_recording_ends(notebook: Any) -> None:
+    panel, picture = outputs(notebook, 7, "display_data")
+    assert WIDGET in panel.data
+    assert picture.data["text/plain"].startswith("2 steps · loss ")
+
+
+def test_a_session_is_opened_as_panel_and_picture(notebook: Any) -> None:
+    panel, picture = outputs(notebook, 9, "display_data")
+    assert panel.data["text/plain"] == "gradwatch panel of long.gradwatch"
+    assert picture.data["text/plain"].startswith("2 steps · loss ")
+
+
+def test_an_exported_notebook_shows_the_pictures(notebook: Any) -> None:
+    from nbconvert import HTMLExporter
+
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    pictures = [base64.b64decode(each).decode() for each in re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)]
+    ours = [each for each in pictures if "gradwatch-picture" in each]
+    assert len(ours) == 5
+    assert "Held for backward by line" in ours[0]
 
 
 def test_a_notebook_shows_what_a_live_tensor_holds(notebook: Any) -> None:
@@ -477,8 +581,8 @@ def test_a_notebook_shows_what_a_live_tensor_holds(notebook: Any) -> None:
 def test_wrong_use_in_a_notebook_is_a_line_and_unloading_takes_the_magic_away(notebook: Any) -> None:
     assert outputs(notebook, 6, "error") == []
     assert outputs(notebook, 6, "stream")[0].text.startswith("UsageError: ")
-    assert notebook.cells[7].outputs == []
-    assert "`%gradwatch` not found" in outputs(notebook, 8, "stream")[0].text
+    assert notebook.cells[10].outputs == []
+    assert "`%gradwatch` not found" in outputs(notebook, 11, "stream")[0].text
 
 
 def test_a_failing_cell_stops_a_notebook_as_it_does_without_the_magic(tmp_path: Path) -> None:

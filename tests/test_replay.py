@@ -390,6 +390,95 @@ def test_an_unfit_keep_steps_is_refused(path: Path, keep: Any) -> None:
         gradwatch.watch(Trained().model, path, keep_steps=keep)
 
 
+# Gradients, value by value
+
+EXACT = KeepSteps(every=2, gradients=True)
+
+
+def gradients_file(path: Path, step: int = 2) -> Path:
+    return path.with_name("run.gradwatch.steps") / f"step-{step:06d}" / "gradients.safetensors"
+
+
+def test_kept_gradients_are_what_the_optimizer_was_given_and_are_compared_value_by_value(path: Path) -> None:
+    train(path, EXACT)
+    from safetensors.torch import load_file
+
+    again = Trained()
+    given: dict[str, torch.Tensor] = {}
+
+    def look(*_: object) -> None:
+        given.update(
+            {f"model:{name}": p.grad.clone() for name, p in again.model.named_parameters() if p.grad is not None}
+        )
+
+    again.optimizer.register_step_pre_hook(look)
+    result = replay(path, 2, again.entry)
+    kept = load_file(gradients_file(path))
+    assert kept.keys() == given.keys()
+    assert all(torch.equal(kept[name], given[name]) for name in kept)
+    assert result.identical is True
+    assert result.values == sum(tensor.numel() for tensor in kept.values()) > 0
+    assert f"all {result.values} values of the gradients that the optimizer was given are bit-identical" in str(result)
+    assert result.report()["values"] == result.values
+
+
+def test_one_bit_of_one_value_parts_though_statistics_agree(path: Path) -> None:
+    train(path, EXACT)
+    from safetensors.torch import load_file, save_file
+
+    kept = load_file(gradients_file(path))
+    flat = kept["model:4.weight"].view(-1)
+    flat[[5, 6]] = flat[[6, 5]]  # the same values at other places: no statistic sees it
+    save_file(kept, gradients_file(path))
+    result = replay(path, 2, Trained().entry)
+    assert result.identical is False
+    assert result.parted is not None
+    assert (result.parted.name, result.parted.what) == ("4.weight", "element [0, 5]")
+    assert result.parted.was == float(flat[5])
+    assert replay(path, 2, Trained().entry, tolerance=10.0).identical is True
+
+
+def test_without_kept_gradients_only_statistics_are_said_to_be_the_same(path: Path) -> None:
+    train(path)
+    result = replay(path, 2, Trained().entry)
+    assert result.values == 0
+    assert "the recorded statistics of the gradients of" in str(result)
+    assert "values of the gradients" not in str(result)
+
+
+def test_gradients_of_steps_that_go_from_the_ring_go_with_them(path: Path) -> None:
+    train(path, KeepSteps(last=2, gradients=True))
+    steps = path.with_name("run.gradwatch.steps")
+    assert {each.parent.name for each in steps.rglob("gradients.safetensors")} == {
+        each.name for each in steps.iterdir()
+    }
+    assert len(kept_steps(path)) == 2
+
+
+def test_gradients_that_no_optimizer_was_given_are_said_to_be_missing(path: Path) -> None:
+    trained = Trained()
+
+    def step(x: torch.Tensor, labels: dict[str, torch.Tensor]) -> None:
+        trained.optimizer.zero_grad()
+        functional.cross_entropy(trained.model(x), labels["labels"]).backward()
+
+    with gradwatch.watch(trained.model, path, keep_steps=KeepSteps(every=1, gradients=True)) as recorder:
+        wrapped = recorder.wrap(step)
+        wrapped(*batch())
+    assert kept_steps(path) == [0]
+    assert not gradients_file(path, 0).exists()
+    assert [text for text in notices(path) if text.startswith("Gradients of step 0 were not kept: 1 optimizers")]
+    assert not trained.optimizer._optimizer_step_pre_hooks
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 64, struct.pack("<Q", 1 << 60) + b"{}"])
+def test_a_strangers_gradients_are_refused_in_words(path: Path, data: bytes) -> None:
+    train(path, EXACT)
+    gradients_file(path).write_bytes(data)
+    with pytest.raises(SessionError, match=r"Step 2, kept beside .* gradients.safetensors is damaged"):
+        replay(path, 2, Trained().entry)
+
+
 # Entries that do not fit
 
 

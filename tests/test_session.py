@@ -495,6 +495,12 @@ def test_a_source_name_that_fits_two_files_is_not_guessed(make: Any) -> None:
         session.source("net.py")
 
 
+def test_lines_are_counted_as_python_counts_them(make: Any) -> None:
+    text = "import torch\r\n\x0cdef loss(x):\n    return x.sum()\n"
+    session = make([SourceFile("/a/net.py", "", text), Sites([Site(0, "/a/net.py", 3, "loss")])])
+    assert session.line_text(0) == "return x.sum()"
+
+
 def test_a_session_follows_its_recording(tmp_path: Path) -> None:
     path = tmp_path / "live.gradwatch"
     first = session_bytes([seed_names() + seed_step(0, 1.0, 0.5)], finish=None)

@@ -662,6 +662,10 @@ def source_copy(directory: Path) -> Path:
         shutil.copy(ROOT / name, directory / name)
     for name in ("README.md", "CHANGELOG.md"):
         (directory / name).write_text("gradwatch\n")
+    page = directory / "kernel_ext" / "gradwatch" / "static"
+    page.mkdir()
+    for name in ("widget.js", "widget.css"):
+        (page / name).touch()
     return directory
 
 

@@ -1,11 +1,13 @@
 /**
- * Builds dist/: the extension host, the panel, and the copy of gradwatch that ships inside the extension.
+ * Builds dist/: the extension host, the panel, the session editor, and the copy of gradwatch that ships inside the
+ * extension; and the notebook's widget into the library.
  * `--dev` keeps names and writes source maps.
  */
 
 import { build } from "esbuild";
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { buildNotebook } from "./build_notebook.mjs";
 
 const here = import.meta.dirname;
 const dist = path.join(here, "dist");
@@ -25,21 +27,24 @@ function copyLibrary() {
   cpSync(library, path.join(dist, "python", "gradwatch"), { recursive: true, filter: wanted });
 }
 
-function writeNotices() {
+/** The licences of the packages whose files went in. */
+function writeNotices(files) {
+  const names = new Set(files.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []));
   const licence = (name) => `${name}\n\n${readFileSync(path.join(here, "node_modules", name, "LICENSE"), "utf8")}`;
-  writeFileSync(path.join(dist, "THIRD_PARTY.txt"), `This extension contains:\n\n${["preact"].map(licence).join("\n\n")}`);
+  writeFileSync(path.join(dist, "THIRD_PARTY.txt"), `This extension contains:\n\n${[...names].sort().map(licence).join("\n\n")}`);
 }
 
-const common = { bundle: true, minify: !dev, sourcemap: dev, legalComments: "none", logLevel: "warning", absWorkingDir: here, loader: { ".py": "text" } };
+const common = { bundle: true, metafile: true, minify: !dev, sourcemap: dev, legalComments: "none", logLevel: "warning", absWorkingDir: here, loader: { ".py": "text" } };
 
 rmSync(dist, { recursive: true, force: true });
 checkVersions();
-const [, panel] = await Promise.all([
+const page = { ...common, outdir: "dist", platform: "browser", format: "iife", target: "es2022", jsx: "automatic", jsxImportSource: "preact" };
+const built = await Promise.all([
   build({ ...common, entryPoints: ["src/extension.ts"], outfile: "dist/extension.js", platform: "node", format: "cjs", target: "node20", external: ["vscode"] }),
-  build({ ...common, entryPoints: { panel: "webview/main.tsx" }, outdir: "dist", platform: "browser", format: "iife", target: "es2022", jsx: "automatic", jsxImportSource: "preact", metafile: true }),
+  build({ ...page, entryPoints: { panel: "webview/main.tsx" } }),
+  build({ ...page, entryPoints: { replay: "webview/replay_main.tsx" } }),
 ]);
-if (!existsSync(path.join(dist, "panel.css"))) writeFileSync(path.join(dist, "panel.css"), "");
 copyLibrary();
-writeNotices();
-const bytes = Object.entries(panel.metafile.outputs).filter(([name]) => name.endsWith("panel.js")).map(([, output]) => output.bytes)[0];
-console.log(`dist/extension.js, dist/panel.js (${Math.round(bytes / 1024)} KiB), dist/python/gradwatch`);
+writeNotices(built.flatMap(({ metafile }) => Object.keys(metafile.inputs)));
+const size = (name) => `dist/${name} (${Math.round(statSync(path.join(dist, name)).size / 1024)} KiB)`;
+console.log(`${["extension.js", "panel.js", "replay.js"].map(size).join(", ")}, dist/python/gradwatch, ${await buildNotebook({ dev })}`);

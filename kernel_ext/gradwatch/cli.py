@@ -138,14 +138,18 @@ class Graph:
 class Diff:
     """Compare two sessions, two ranks, or two steps of one: the first step and node where gradients part.
 
+    Two folders are compared rank by rank; of one folder, every rank with its lowest. Different ranks see different
+    data: of those only the gradients of parameters are compared, which data parallel training averages.
+
     Statistics of gradients are compared, not their values. Exit code: 0 no difference seen in losses and
-    gradients, 1 they part, 2 bad input. Other lengths, graphs and held memory are shown and do not count.
+    gradients, 1 they part, 2 bad input, or a rank that cannot be compared while none parts. Other lengths, graphs
+    and held memory are shown and do not count.
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        add("file", metavar="A", help="session file")
-        add("other", metavar="B", nargs="?", help="another, or none to compare two steps of A")
+        add("file", metavar="A", help="session file, or a folder of rank files")
+        add("other", metavar="B", nargs="?", help="another, or none to compare two steps of A, or the ranks in it")
         add("--step", metavar="N[:M]", help="only step N of A, with step M of B (default: every step that both have)")
         add("--rtol", type=float, metavar="R", help="what counts as the same, as a share (default: 1e-4)")
         add("--atol", type=float, metavar="X", help="and as what one element may be off by (default: 1e-8)")
@@ -171,11 +175,12 @@ class Repair:
 
 
 class Export:
-    """Write a session in another tool's format: tables, TensorBoard, Perfetto, or torch's memory snapshot.
+    """Write a session as a page that replays it, or in another tool's format: tables, TensorBoard, Perfetto, torch's.
 
     csv, parquet   a folder of tables, or one with --table; columns.csv, or the Parquet schema, says what is in them
     tensorboard    a log folder: loss, gradient norms, update ratios, held memory, histograms
     perfetto       a Chrome trace for ui.perfetto.dev: steps, backward calls, held memory
+    html           one page with the session in it, for any browser: no server, no network
     memory-viz     a snapshot for pytorch.org/memory_viz: what one step held, and which line saved it
     """
 
@@ -219,6 +224,7 @@ class Replay:
         )
         exactness.add_argument("--tolerance", type=float, metavar="X", help="relative tolerance")
         add("-o", "--output", metavar="FILE", help="session of the replay (default: FILE's name with .replay-N)")
+        add("--conditions", metavar="JSON", help="where to stop in backward, under a debugger: a list of Conditions")
         add("--json", action="store_true", help="print JSON (its shape: gradwatch.replay.ReplayReport)")
         parser.set_defaults(tolerance=0.0)
 

@@ -36,6 +36,7 @@ SnapshotState = Literal["ready", "no torch", "nothing differentiable"]
 VariableKind = Literal["tensor", "module", "optimizer"]
 ConditionKind = Literal["first non-finite", "norm exceeds", "node", "parameter", "module", "next node"]
 ValuesField = Literal["value", "grad", "saved", "grad output"]
+SeriesStatistic = Literal["l2", "min", "max", "nonfinite"]
 
 TENSOR_CLASSES: tuple[TensorClass, ...] = (
     "activation",
@@ -69,6 +70,9 @@ STATISTIC_DTYPES: dict[str, str] = {
 """Statistics of one tensor: counts over all elements; min, max, mean, L1 and L2 over finite ones (where
 there are none, NaN for the first three and 0 for the norms). Complex tensors count real and imaginary
 parts, so `count` is twice their numel. A value beyond float32's range widens its column to `<f8`."""
+
+SERIES_STATISTICS: tuple[SeriesStatistic, ...] = ("l2", "min", "max", "nonfinite")
+"""What `Series` records hold, in the order of their parts; "nonfinite" counts NaN and Inf elements together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +403,62 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """One statistic of `width` parameters over the steps `first` to `step`: their curves without their Gradients.
+
+    `steps` (`<u4`, ascending) are those of the stretch in which a parameter's gradient was seen, `subjects`
+    (`<u4`) ids of parameters. `values` (`<f4`, or `<f8` where a value does not fit) holds a row of
+    `steps` per subject: of the last backward call that reached it in the step, NaN where none did. Each record is a
+    chunk of its own. A stretch has `parts` of them, one behind the other: of each of SERIES_STATISTICS in order, ids
+    from 0 to `width` - 1, the next `width` ids, and so on. Stretches follow each other without a gap; what
+    Gradients bring of a step more than two steps behind the newest may be missing. Steps after the last are in
+    Gradients alone.
+    """
+
+    step: int
+    first: int
+    statistic: SeriesStatistic
+    part: int
+    parts: int
+    width: int
+    steps: Column
+    subjects: Column
+    values: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a timeline shows of the steps `first` to `step`, so that it need not read their records.
+
+    `steps` (`<u4`, ascending) are those that anything was recorded of. Per step: `ended` (`|u1`) is 1 where it has a
+    Step record, whose fields `start_ns`, `end_ns`, `cost_ns` (`<i8`, else -1) and `loss` (`<f8`, with its NaN
+    and infinities; `loss_seen`, `|u1`, is 0 where it has none) are; `gradient_norm` (`<f8`, NaN where no gradient
+    was seen) is the L2 norm over finite gradients of all parameters, `nonfinite` (`<i4`, else -1) how many of
+    them had NaN or Inf. Of Backward records, in order, with a row for all that follow each other and agree in the
+    first three: `call_step` (`<u4`), `call_graph` (`<i4`), `call_inside` (`|u1`, 1 for calls inside another)
+    and `call_held_bytes` (`<i8`), the most that any of them found held. `interrupted` names steps that ended
+    early, and why. Stretches follow each other as those of Series do.
+    """
+
+    step: int
+    first: int
+    steps: Column
+    ended: Column
+    start_ns: Column
+    end_ns: Column
+    cost_ns: Column
+    loss: Column
+    loss_seen: Column
+    gradient_norm: Column
+    nonfinite: Column
+    call_step: Column
+    call_graph: Column
+    call_inside: Column
+    call_held_bytes: Column
+    interrupted: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the reader must be told: what cannot be seen, or a probe of ours that failed."""
 
@@ -651,6 +711,8 @@ Record = (
     | Finish
     | Stop
     | GradientStates
+    | Series
+    | Totals
 )
 
 TOPICS: dict[str, type[Record]] = {
@@ -672,6 +734,8 @@ TOPICS: dict[str, type[Record]] = {
     "/finish": Finish,
     "/stops": Stop,
     "/states": GradientStates,
+    "/series": Series,
+    "/totals": Totals,
 }
 """One MCAP channel per record type: a reader of one never decompresses another. `Snapshot`, `Values` and
 `Failure` are answers to a debugger and stand in no file; they travel as JSON, a Column's bytes in base64."""

@@ -12,96 +12,28 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gradwatch.capture.kept_options import KeepSteps
 from gradwatch.errors import MissingDependency, SessionError, UsageError
-from gradwatch.replay_comparison import Comparison, Parted, StepComparison
+from gradwatch.replay_comparison import Comparison, StepComparison
+from gradwatch.replay_entry import Built, Entry, build
+from gradwatch.replay_result import ReplayReport, ReplayResult
+from gradwatch.replay_values import ValuesComparison, compare_values, first_in_backward
 from gradwatch.session.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, Sequence
+
+    import torch
 
     from gradwatch.capture.kept_files import KeptStep
-    from gradwatch.capture.kept_state import Training
     from gradwatch.capture.recorder import Options
     from gradwatch.records import Condition
 
 __all__ = ["KeepSteps", "ReplayReport", "ReplayResult", "kept_steps", "replay"]
-
-Entry = str | Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayResult:
-    """What came of a replay. `path` is the session that it recorded, of one step.
-
-    `identical` says that every recorded statistic of every gradient is the same (to the last bit, or within
-    `tolerance`); None where nothing of the step was recorded to compare with. `begun` says when the state was
-    kept: "call", as the step function was called, or "after the step before" it, when what the program did in
-    between (schedulers, data loading) is not in it. `notes` say what else may make a difference.
-    """
-
-    step: int
-    path: Path
-    identical: bool | None
-    compared: dict[str, int]
-    parted: Parted | None
-    parted_count: int
-    tolerance: float
-    begun: str
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        text = "\n".join([_verdict(self), *self.notes, f"Recorded to {self.path}."])
-        return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)  # a stranger's names
-
-    def report(self) -> ReplayReport:
-        """Return the result as `gradwatch replay --json` prints it."""
-        parted = None if self.parted is None else asdict(self.parted)
-        return ReplayReport(
-            format="gradwatch.report",
-            version=1,
-            command="replay",
-            step=self.step,
-            path=str(self.path),
-            identical=self.identical,
-            compared=self.compared,
-            parted=parted,
-            parted_count=self.parted_count,
-            tolerance=self.tolerance,
-            begun=self.begun,
-            notes=list(self.notes),
-        )
-
-
-class ReplayReport(TypedDict):
-    """The shape of `gradwatch replay --json`; `parted` has the fields of `replay_comparison.Parted`."""
-
-    format: str
-    version: int
-    command: str
-    step: int
-    path: str
-    identical: bool | None
-    compared: dict[str, int]
-    parted: dict[str, Any] | None
-    parted_count: int
-    tolerance: float
-    begun: str
-    notes: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What an entry returned."""
-
-    training: Training
-    step: Callable[..., object]
 
 
 def kept_steps(path: str | os.PathLike[str]) -> list[int]:
@@ -154,26 +86,44 @@ def replay(  # noqa: PLR0913 # the public door: one keyword a question
     with Session(source) as session:
         kept = _open(session, step)
         with preserved(), _conditions(conditions):
-            built = _build(entry, list(kept.state.models))
-            _run(kept, built, target, Options(detail=session.run.detail, overwrite=output is None))
+            built = build(entry, list(kept.state.models))
+            again = _run(kept, built, target, Options(detail=session.run.detail, overwrite=output is None))
         with Session(target) as replayed:
             found = StepComparison(session, step, replayed, tolerance).compare()
-    notes = tuple(_notes(kept))
-    return _result(step, target, found, (tolerance, kept.state.begun, notes))
+        values = _values(kept, session, again, tolerance)
+    return _result(kept, target, (found, values), tolerance)
 
 
-def _result(step: int, path: Path, found: Comparison, rest: tuple[float, str, tuple[str, ...]]) -> ReplayResult:
-    tolerance, begun, notes = rest
+def _values(kept: KeptStep, session: Session, again: Mapping[str, torch.Tensor], tolerance: float) -> ValuesComparison:
+    """Compare the gradients that were kept with those of the replay. Raises SessionError where they cannot be read."""
+    from gradwatch.capture.kept_tree import NotKept  # noqa: PLC0415 # imports torch
+
+    try:
+        return first_in_backward(compare_values(kept, again, tolerance), session, kept.state.step)
+    except NotKept as error:
+        raise _damaged(session.path, kept.state.step, error) from error
+
+
+def _result(
+    kept: KeptStep, path: Path, compared: tuple[Comparison, ValuesComparison], tolerance: float
+) -> ReplayResult:
+    found, values = compared
+    identical = found.identical
+    if values.parted:
+        identical = False
+    elif values.elements and identical is None:
+        identical = True
     return ReplayResult(
-        step=step,
+        step=kept.state.step,
         path=path,
-        identical=found.identical,
+        identical=identical,
         compared=found.compared,
-        parted=found.parted,
-        parted_count=found.parted_count,
+        parted=found.parted or next(iter(values.parted), None),
+        parted_count=found.parted_count or len(values.parted),
         tolerance=tolerance,
-        begun=begun,
-        notes=notes,
+        begun=kept.state.begun,
+        notes=tuple(_notes(kept)),
+        values=values.elements,
     )
 
 
@@ -225,76 +175,14 @@ def _need_torch() -> None:
             raise MissingDependency("A replay", package, install)
 
 
-# The entry
-
-
-def _build(entry: Entry, roots: list[str]) -> Built:
-    name = entry if isinstance(entry, str) else getattr(entry, "__qualname__", str(entry))
-    made: Any = (_imported(entry) if isinstance(entry, str) else entry)()
-    kind = type(made).__name__
-    returned: list[Any] = [*cast("tuple[Any, ...]", made)] if isinstance(made, tuple) else []
-    if len(returned) not in (3, 4):
-        raise UsageError(
-            f"{name} returned {kind}; it must return model, optimizer, step_function "
-            "(and a GradScaler where there was one)."
-        )
-    model, optimizer, step, *scalers = returned
-    if not callable(step):
-        raise UsageError(f"The third that {name} returned is a {type(step).__name__}; it must be the step function.")
-    from torch import nn, optim  # noqa: PLC0415 # only here
-
-    from gradwatch.capture.kept_state import Training  # noqa: PLC0415 # imports torch
-
-    models = _by_root(name, model, roots)
-    optimizers = _listed(optimizer)
-    if not all(isinstance(each, nn.Module) for each in models.values()):
-        raise UsageError(f"The first that {name} returned must be a torch.nn.Module, a list or a dict of them.")
-    if not all(isinstance(each, optim.Optimizer) for each in optimizers):
-        raise UsageError(f"The second that {name} returned must be a torch.optim.Optimizer, a list of them, or None.")
-    return Built(Training(models, optimizers, _listed(scalers[0]) if scalers else []), step)
-
-
-def _by_root(name: str, model: Any, roots: list[str]) -> dict[str, Any]:
-    """The entry's models by the names that the recording gave them: in order, where the entry names none."""
-    if isinstance(model, Mapping):
-        named = dict(cast("Mapping[str, Any]", model))
-        if set(named) == set(roots):
-            return {root: named[root] for root in roots}
-        raise UsageError(f"{name} returned the models {', '.join(named)}; watched were: {', '.join(map(repr, roots))}.")
-    models = _listed(model)
-    if len(models) != len(roots):
-        watched = ", ".join(map(repr, roots))
-        raise UsageError(f"{name} returned {len(models)} models; {len(roots)} were watched: {watched}.")
-    return dict(zip(roots, models, strict=True))
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(cast("list[Any]", value)) if isinstance(value, (list, tuple)) else [value]
-
-
-def _imported(entry: str) -> Callable[[], Any]:
-    module, colon, function = entry.partition(":")
-    if not (module and colon and function):
-        raise UsageError(f"--entry {entry!r} is not module:function, such as train:build.")
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise UsageError(f"There is no module {module!r} here (looked for in {Path.cwd()} and sys.path).") from None
-    for part in function.split("."):
-        found = getattr(found, part, None)
-    if not callable(found):
-        raise UsageError(f"Module {module!r} has no function {function!r}.")
-    return found
-
-
 # Running
 
 
-def _run(kept: KeptStep, built: Built, target: Path, options: Options) -> None:
+def _run(kept: KeptStep, built: Built, target: Path, options: Options) -> Mapping[str, torch.Tensor]:
+    """Run the step, recorded. Returns the gradients that the optimizers were given, where some were kept."""
+    import torch  # noqa: PLC0415 # only here
+
+    from gradwatch.capture.kept_gradients import OptimizerGradients  # noqa: PLC0415 # torch
     from gradwatch.capture.kept_restore import batch_of, restore, restore_randomness, switched  # noqa: PLC0415 # torch
     from gradwatch.capture.kept_tree import NotKept  # noqa: PLC0415 # as above
     from gradwatch.capture.recorder import Recorder  # noqa: PLC0415 # as above
@@ -302,13 +190,23 @@ def _run(kept: KeptStep, built: Built, target: Path, options: Options) -> None:
     try:
         restore(kept, built.training)
         arguments, named = batch_of(kept)
-        with Recorder(built.training.models, target, options) as recorder:
-            step = recorder.wrap(built.step)
-            with switched(kept.state.modes):
-                restore_randomness(kept)
-                step(*arguments, **named)
+        gradients = OptimizerGradients(built.training) if kept.gradients is not None else None
+        try:
+            with Recorder(built.training.models, target, options) as recorder:
+                step = recorder.wrap(built.step)
+                with switched(kept.state.modes):
+                    restore_randomness(kept)
+                    step(*arguments, **named)
+        finally:
+            if gradients is not None:
+                gradients.remove()
     except NotKept as error:
         raise _damaged(Path(str(kept.folder.parent).removesuffix(".steps")), kept.state.step, error) from error
+    if gradients is None:
+        return {}
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()  # the copies may be under way
+    return gradients.tensors
 
 
 @contextmanager
@@ -344,23 +242,20 @@ def _notes(kept: KeptStep) -> list[str]:
     return notes
 
 
-def _verdict(result: ReplayResult) -> str:
-    parted = result.parted
-    if parted is None:
-        if result.identical is None:
-            return f"Step {result.step} ran; no gradient of it was recorded to compare with."
-        kinds = {"parameter": "parameters", "module": "module outputs", "node": "nodes"}
-        counted = [f"{count} {kinds[kind]}" for kind, count in reversed(result.compared.items()) if count]
-        how = f"are the same within {result.tolerance:g}" if result.tolerance else "are bit-identical"
-        return f"Step {result.step}: the recorded statistics of the gradients of {' and '.join(counted)} {how}."
-    more = f"; {result.parted_count - 1} more parted" if result.parted_count > 1 else ""
-    return f"Step {result.step} parts at {_place(parted)}: {parted.what} was {parted.was}, is {parted.now}{more}."
+def _given_conditions(text: str | None) -> list[Condition]:
+    """The conditions of a command line. Raises UsageError."""
+    import json  # noqa: PLC0415 # only here
 
+    from gradwatch.json_records import record_from  # noqa: PLC0415 # as above
+    from gradwatch.records import Condition  # noqa: PLC0415 # as above
 
-def _place(parted: Parted) -> str:
-    kind = {"node": "node ", "graph": "node ", "module": "the output of ", "parameter": ""}.get(parted.kind, "")
-    inside = ", ".join(part for part in (parted.module if parted.module != parted.name else "", parted.line) if part)
-    return f"{kind}{parted.name}{f' ({inside})' if inside else ''}"
+    try:
+        given: object = json.loads(text or "[]")
+    except ValueError as error:
+        raise UsageError(f"--conditions is no JSON: {error}.") from None
+    if not isinstance(given, list):
+        raise UsageError(f"--conditions must be a JSON list, such as [{{...}}], not {text}.")
+    return [record_from(Condition, each) for each in cast("list[object]", given)]
 
 
 def from_command_line(options: Any) -> int:
@@ -371,8 +266,10 @@ def from_command_line(options: Any) -> int:
     from gradwatch.reporters.json import dumps  # noqa: PLC0415 # as above
 
     sys.path.insert(0, str(Path.cwd()))  # as python -m does
+    conditions = _given_conditions(options.conditions)
     try:
-        result = replay(options.file, options.step, options.entry, tolerance=options.tolerance, output=options.output)
+        rest = options.file, options.step, options.entry
+        result = replay(*rest, tolerance=options.tolerance, output=options.output, conditions=conditions)
     except GradwatchError:
         raise
     except Exception:  # noqa: BLE001 # the user's own: shown as Python shows it, with our exit code for bad input

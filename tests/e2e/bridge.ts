@@ -40,8 +40,11 @@ interface Requests {
   setting: { given: { name: string; value: unknown }; value: null };
   focused: { given: Record<string, never>; value: { session: string | null; name: string | null; frame: number } };
   editor: { given: Record<string, never>; value: { file: string; line: number } | null };
+  /** Text editors in view, whether they have the focus or not. */
+  texts: { given: Record<string, never>; value: readonly { readonly scheme: string; readonly file: string; readonly line: number }[] };
   breakpoints: { given: Record<string, never>; value: readonly number[] };
   measurements: { given: Record<string, never>; value: readonly Measurement[] | null };
+  paints: { given: Record<string, never>; value: readonly { readonly step: number; readonly ms: number }[] | null };
   active: { given: Record<string, never>; value: boolean | null };
 }
 

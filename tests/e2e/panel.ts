@@ -16,7 +16,7 @@ export class Panel {
   async frame(): Promise<Frame> {
     return eventually("the panel", async () => {
       for (const frame of this.#page.frames()) {
-        if (frame.parentFrame() !== null && (await frame.locator("body > #root").count()) > 0) return frame;
+        if (frame.parentFrame() !== null && (await frame.locator('script[src*="/panel.js"]').count()) > 0) return frame;
       }
       return undefined;
     });

@@ -8,7 +8,7 @@ import * as places from "./places.ts";
 import { end } from "./processes.ts";
 import { startServer } from "./server.ts";
 
-const LIMIT_MS = 15 * 60_000;
+const LIMIT_MS = 25 * 60_000;
 
 const wanted = process.argv[2] ?? "";
 const files = readdirSync(import.meta.dirname).filter((name) => name.endsWith(".test.ts") && name.includes(wanted));

@@ -6,6 +6,7 @@ import { after, before, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { launchBrowser } from "./browser.ts";
 import * as places from "./places.ts";
+import { ReplayPage } from "./replay_page.ts";
 import { Workbench } from "./workbench.ts";
 import type { Launch } from "./workbench.ts";
 
@@ -48,7 +49,7 @@ async function keepEvidence(workbench: Workbench, complaints: readonly string[])
   const messages = await workbench.bridge.messages().catch(() => []);
   writeFileSync(path.join(folder, "messages.jsonl"), messages.map((message) => JSON.stringify(message)).join("\n"));
   writeFileSync(path.join(folder, "console.log"), complaints.join("\n"));
-  const text = await workbench.panel.text().catch((error: unknown) => String(error));
-  writeFileSync(path.join(folder, "panel.txt"), text);
+  const pages = [workbench.panel.text(), new ReplayPage(workbench.page).text()].map((page) => page.catch((error: unknown) => String(error)));
+  writeFileSync(path.join(folder, "pages.txt"), (await Promise.all(pages)).join("\n\n"));
   console.error(`What was seen is kept in ${path.relative(places.root, folder)}`);
 }

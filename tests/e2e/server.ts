@@ -75,7 +75,10 @@ async function install(packages: readonly string[]): Promise<void> {
   await run(places.codeServer, [...folders(), ...wanted, "--force"], { env: environment() });
 }
 
+/** What is tested: the newest that was built, or the one that GRADWATCH_E2E_VSIX names. */
 function newestVsix(): string {
+  const named = process.env["GRADWATCH_E2E_VSIX"];
+  if (named !== undefined) return path.resolve(named);
   const dist = path.join(places.root, "dist");
   const files = readdirSync(dist).filter((name) => name.endsWith(".vsix"));
   const [newest] = files.map((name) => path.join(dist, name)).sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);

@@ -81,7 +81,8 @@ function rowEdges(rows: GraphRows): Iterable<RowEdge> {
   return found.values();
 }
 
-function flowOf({ state, gradients }: GraphModel, source: number, target: number): Flow {
+/** How far gradient has come along the edge between two nodes. */
+export function flowOf({ state, gradients }: GraphModel, source: number, target: number): Flow {
   if (gradients.trouble[source]! > 0 && gradients.trouble[target] === 1) return ON_PATH;
   if (state[target] === RUNNING) return ARRIVING;
   return state[source] === FIRED || state[source] === IDLE ? PASSED : WAITING;

@@ -34,28 +34,35 @@ export function orderOf(model: GraphModel, withLeaves: boolean): GraphOrder {
 /** Operations that only show a tensor in another shape or dtype. */
 const VIEWS = /^(T|Transpose|Permute|View|UnsafeView|Expand|Unsqueeze|Squeeze|Reshape|ToCopy|Alias)Backward\d+$/;
 
-/** Per leaf, or view of leaves alone, the first node that uses it; -1 for operations. */
+/** Views of a view of a leaf, and so on, that have no row of their own at most. */
+const MOST_VIEWS = 32;
+
+/** Per leaf, or view of a leaf, the first node that uses it; -1 for operations. */
 function usersOf(model: GraphModel): Int32Array {
   const users = new Int32Array(model.count).fill(-1);
+  const depth = new Uint8Array(model.count);
   const views = model.graph.names.map((name) => VIEWS.test(name));
   for (let node = 0; node < model.count; node++) {
-    if (model.isLeaf[node] || (views[model.name[node]!] && isOfLeaves(model, users, node))) users[node] = firstUser(model, node);
+    const shown = views[model.name[node]!] ? viewed(model, users, node) : -1;
+    if (shown >= 0) depth[node] = depth[shown]! + 1;
+    if (model.isLeaf[node] || (shown >= 0 && depth[node]! <= MOST_VIEWS)) users[node] = firstUser(model, node);
   }
   return users;
 }
 
-/** Nodes come after what they use, so its users are known already. */
-function isOfLeaves({ edges: { next, target } }: GraphModel, users: Int32Array, node: number): boolean {
+/** The leaf, or view of one, that a view shows; -1 where it is of something else. Nodes come after what they use. */
+function viewed({ edges: { next, target } }: GraphModel, users: Int32Array, node: number): number {
   const [first, end] = [next.start[node]!, next.start[node + 1]!];
-  for (let i = first; i < end; i++) if (users[target[next.order[i]!]!]! < 0) return false;
-  return end > first;
+  const shown = target[next.order[first]!] ?? -1;
+  return end - first === 1 && shown < node && users[shown]! >= 0 ? shown : -1;
 }
 
+/** Of nodes after it: an edge that leads back, as in a damaged file, would go round. */
 function firstUser({ edges: { previous, source } }: GraphModel, node: number): number {
   let first = -1;
   for (let i = previous.start[node]!; i < previous.start[node + 1]!; i++) {
     const user = source[previous.order[i]!]!;
-    if (first < 0 || user < first) first = user;
+    if (user > node && (first < 0 || user < first)) first = user;
   }
   return first;
 }

@@ -27,7 +27,7 @@ export function lineName(site: Site, directory: string): string {
 /** A path relative to the program's directory, or to site-packages; else as it is. */
 export function shortFile(file: string, directory: string): string {
   const base = directory.replace(/[/\\]+$/, "");
-  if (base && (file.startsWith(`${base}/`) || file.startsWith(`${base}\\`))) return file.slice(base.length + 1);
+  if (directory && (file.startsWith(`${base}/`) || file.startsWith(`${base}\\`))) return file.slice(base.length + 1);
   const packages = file.lastIndexOf("site-packages/");
   return packages < 0 ? file : file.slice(packages + "site-packages/".length);
 }

@@ -7,6 +7,8 @@ const SMALL = 512;
 const LARGE = 256 << 10;
 /** Records nearer to each other than this are read with what lies between: a read costs more than those bytes. */
 const NEAR = 48 << 10;
+/** Large windows under way at once. */
+const AHEAD = 6;
 /** The next large window begins this much before the end of one, so that no head is cut in two. */
 const OVERLAP = 128;
 
@@ -15,12 +17,12 @@ interface Ahead {
   readonly data: Promise<Uint8Array>;
 }
 
-/** A stretch of the file in memory. Where records lie close together the next stretch is read in advance. */
+/** A stretch of the file in memory. Where records lie close together the next stretches are read in advance. */
 export class Window {
   bytes: Uint8Array = new Uint8Array(0);
   view = viewOf(this.bytes);
   start = 0;
-  #ahead: Ahead | null = null;
+  #ahead: Ahead[] = [];
   #asked = -1;
   #distance = NEAR;
 
@@ -39,11 +41,17 @@ export class Window {
   /** Brings `length` bytes from `offset` in; fewer where the file ends. */
   async load(offset: number, length: number): Promise<void> {
     const near = this.#distance < NEAR;
-    const ahead = this.#ahead;
-    this.#ahead = null;
-    if (ahead !== null && offset >= ahead.start && offset + length <= ahead.start + LARGE) this.#take(ahead.start, await ahead.data);
-    if (!this.has(offset, length)) this.#take(offset, await this.source.read(offset, Math.max(length, near ? LARGE : SMALL)));
-    if (near && this.bytes.length >= LARGE) this.#readAhead(this.start + this.bytes.length - OVERLAP);
+    while (this.#ahead.length > 0 && this.#ahead[0]!.start + LARGE < offset + length) this.#ahead.shift();
+    const next = this.#ahead[0];
+    if (next && next.start <= offset) {
+      this.#ahead.shift();
+      this.#take(next.start, await next.data);
+    }
+    if (!this.has(offset, length)) {
+      this.#ahead = [];
+      this.#take(offset, await this.source.read(offset, Math.max(length, near ? LARGE : SMALL)));
+    }
+    if (near && this.bytes.length >= LARGE) this.#readAhead();
   }
 
   #take(start: number, bytes: Uint8Array): void {
@@ -52,9 +60,12 @@ export class Window {
     this.view = viewOf(bytes);
   }
 
-  #readAhead(start: number): void {
-    const data = this.source.read(start, LARGE);
-    data.catch(() => undefined);
-    this.#ahead = { start, data };
+  #readAhead(): void {
+    while (this.#ahead.length < AHEAD) {
+      const start = (this.#ahead.at(-1)?.start ?? this.start) + LARGE - OVERLAP;
+      const data = this.source.read(start, LARGE);
+      data.catch(() => undefined);
+      this.#ahead.push({ start, data });
+    }
   }
 }

@@ -69,6 +69,8 @@ export interface Requests {
 export interface SourceLines {
   readonly first: number;
   readonly lines: readonly string[];
+  /** Of a recorded session: whether they are the lines that ran, or those of a file that still has the same text. */
+  readonly from?: "recorded" | "workspace" | "none";
 }
 
 export type SnapshotPart = "gradients" | "histograms" | "graph" | "held";

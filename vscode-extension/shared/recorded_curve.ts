@@ -1,10 +1,10 @@
 /** One gradient's statistics over all steps, read out of the columns without making a record of each. */
 
-import { UnreadableError, viewOf } from "./mcap_bytes";
-import type { Content } from "./mcap_chunk";
-import { MessagePack } from "./recorded_msgpack";
+import { UnreadableError } from "./mcap_bytes";
+import type { MessagePack } from "./recorded_msgpack";
 import type { GradientSubject } from "./recorded_names";
 import type { SessionReader } from "./recorded_reader";
+import { eachMessage, placesIn, valueAt, type ColumnPlace } from "./recorded_rows";
 import { Turns } from "./recorded_turns";
 import { STATISTIC_DTYPES } from "./session";
 
@@ -18,35 +18,23 @@ export interface GradientCurve {
   readonly columns: Readonly<Record<StatisticName, Float64Array>>;
 }
 
-interface ColumnPlace {
-  readonly dtype: string;
-  readonly at: number;
-  readonly bytes: number;
-}
-
-interface GradientsPlaces {
-  step: number;
-  backward: number;
-  kind: string;
-  stop: number;
-  subjects: ColumnPlace | null;
-  readonly columns: Map<string, ColumnPlace>;
-}
-
 const WIDTH = 2 + STATISTIC_NAMES.length;
 
-/** Reads on from where it was when more chunks have come. */
+/** Reads from the `first`th chunk of `/gradients` on, and on from where it was when more have come. */
 export class CurveReader {
   #rows = new Float64Array(1024 * WIDTH);
   #count = 0;
-  #chunks = 0;
+  #chunks: number;
   #row = 0;
   readonly #turns = new Turns();
 
   constructor(
     private readonly reader: SessionReader,
     private readonly subject: GradientSubject,
-  ) {}
+    first = 0,
+  ) {
+    this.#chunks = first;
+  }
 
   /** The curve up to now. `onProgress` gets the share that is read, 0 to 1. */
   read(onProgress?: (share: number) => void): Promise<GradientCurve> {
@@ -68,23 +56,9 @@ export class CurveReader {
 
   async #readChunks(first: number, chunks: number, onProgress?: (share: number) => void): Promise<void> {
     let done = 0;
-    for await (const { entry, content } of this.reader.contentsFrom("/gradients", first)) {
-      this.#readContent(content, (start, error) => this.reader.reportRecord("/gradients", entry, start, error));
+    for await (const unpacked of this.reader.contentsFrom("/gradients", first)) {
+      eachMessage(this.reader, "/gradients", unpacked, (view, message) => this.#readMessage(view, message));
       if (++done % 64 === 0) onProgress?.(done / (chunks - first));
-    }
-  }
-
-  #readContent(content: Content, report: (start: number, error: UnreadableError) => void): void {
-    const channel = this.reader.channelOf("/gradients");
-    const view = viewOf(content.data);
-    for (let i = 0; i < content.count; i++) {
-      if (content.channel[i] !== channel) continue;
-      try {
-        this.#readMessage(view, new MessagePack(content.data, content.start[i], content.end[i]));
-      } catch (error) {
-        if (!(error instanceof UnreadableError)) throw error;
-        report(content.start[i]!, error);
-      }
     }
   }
 
@@ -140,54 +114,5 @@ export class CurveReader {
     const order = Array.from({ length: this.#count }, (_, row) => row);
     if (!this.#inOrder()) order.sort((a, b) => rows[a * WIDTH]! - rows[b * WIDTH]! || rows[a * WIDTH + 1]! - rows[b * WIDTH + 1]! || a - b);
     return order.filter((row, i) => i + 1 === order.length || rows[order[i + 1]! * WIDTH] !== rows[row * WIDTH]);
-  }
-}
-
-/** Where a Gradients message has what. Throws an UnreadableError. */
-function placesIn(from: MessagePack): GradientsPlaces {
-  const places: GradientsPlaces = { step: Number.NaN, backward: Number.NaN, kind: "", stop: -1, subjects: null, columns: new Map() };
-  for (let left = from.map(); left > 0; left--) {
-    switch (from.key()) {
-      case "step": places.step = Number(from.int()); break;
-      case "backward": places.backward = Number(from.int()); break;
-      case "subject_kind": places.kind = from.key(); break;
-      case "stop": places.stop = Number(from.int()); break;
-      case "subjects": places.subjects = columnIn(from); break;
-      case "columns": for (let more = from.map(); more > 0; more--) places.columns.set(from.key(), columnIn(from)); break;
-      default: from.skip();
-    }
-  }
-  if (Number.isNaN(places.step) || Number.isNaN(places.backward)) throw new UnreadableError("it lacks the field step or backward");
-  return places;
-}
-
-function columnIn(from: MessagePack): ColumnPlace {
-  let [dtype, at, bytes] = ["", 0, -1];
-  for (let left = from.map(); left > 0; left--) {
-    const key = from.key();
-    if (key === "dtype") dtype = from.key();
-    else if (key === "data") {
-      bytes = from.bin().length;
-      at = from.at - bytes;
-    } else from.skip();
-  }
-  if (dtype === "" || bytes < 0) throw new UnreadableError("a column lacks its dtype or its data");
-  return { dtype, at, bytes };
-}
-
-function valueAt(view: DataView, place: ColumnPlace | undefined, row: number): number {
-  if (place === undefined) return Number.NaN;
-  const { dtype, at, bytes } = place;
-  const size = dtype.endsWith("8") ? 8 : 4;
-  if ((row + 1) * size > bytes) throw new UnreadableError(`a column of ${JSON.stringify(dtype.slice(0, 8))} has no row ${row}`);
-  const start = at + row * size;
-  switch (dtype) {
-    case "<f4": return view.getFloat32(start, true);
-    case "<f8": return view.getFloat64(start, true);
-    case "<u8": return view.getUint32(start, true) + view.getUint32(start + 4, true) * 2 ** 32;
-    case "<i8": return Number(view.getBigInt64(start, true));
-    case "<u4": return view.getUint32(start, true);
-    case "<i4": return view.getInt32(start, true);
-    default: throw new UnreadableError(`a column says its numbers are ${JSON.stringify(dtype.slice(0, 40))}`);
   }
 }

@@ -31,6 +31,8 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, Shape>>>> =
   Histograms: { step: "int", backward: "int", subject_kind: { words: ["parameter", "module", "node"] }, subjects: "Column", codes: "Column", "stop?": "int" },
   OptimizerStep: { step: "int", optimizer: "int", optimizer_class: "str", subjects: "Column", columns: { map: "Column" }, "sampled?": { list: "int" } },
   Held: { step: "int", backward: "int", ledger: "int", curve_source: { words: ["walk", "hooks"] }, release_source: { words: ["observed", "estimated"] }, peak_bytes: "int", peak_ns: "time", curve_ns: "Column", curve_bytes: "Column", released_ns: "Column", died_ns: "Column", on_peak: "Column" },
+  Series: { step: "int", first: "int", statistic: { words: ["l2", "min", "max", "nonfinite"] }, part: "int", parts: "int", width: "int", steps: "Column", subjects: "Column", values: "Column" },
+  Totals: { step: "int", first: "int", steps: "Column", ended: "Column", start_ns: "Column", end_ns: "Column", cost_ns: "Column", loss: "Column", loss_seen: "Column", gradient_norm: "Column", nonfinite: "Column", call_step: "Column", call_graph: "Column", call_inside: "Column", call_held_bytes: "Column", "interrupted?": { map: "str" } },
   Notice: { kind: { words: ["not observable", "partial", "probe stopped", "recorder"] }, text: "str", "step?": "int", "subject_kind?": { maybe: { words: ["parameter", "module", "node"] } }, "subject?": "int", "probe?": { maybe: "str" }, "traceback?": { maybe: "str" } },
   Finish: { end_ns: "time", reason: "str", steps: "int", cost_ns: "time", records_dropped: "int" },
   Stop: { number: "int", time_ns: "time", step: "int", thread: "int", thread_name: "str", file: "str", line: "int", function: "str", "in_backward?": "bool", "graph?": "int", "running?": "int", "node_states?": { maybe: "Column" }, "fired_source?": { maybe: { words: ["order", "hooks"] } }, "condition?": "int", "reason?": "str" },
@@ -57,4 +59,6 @@ export const RECORD_OF = {
   "/finish": "Finish",
   "/stops": "Stop",
   "/states": "GradientStates",
+  "/series": "Series",
+  "/totals": "Totals",
 } as const;

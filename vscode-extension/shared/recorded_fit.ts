@@ -2,7 +2,7 @@
 
 import { numbers } from "./answer";
 import { UnreadableError } from "./mcap_bytes";
-import { HISTOGRAM_BINS, TENSOR_CLASSES, type Column, type Graph, type Held, type Ledger, type Topics } from "./session";
+import { HISTOGRAM_BINS, TENSOR_CLASSES, type Column, type Graph, type Held, type Ledger, type Topics, type Totals } from "./session";
 
 /** Bytes of a number, by the dtypes of the contract. */
 const SIZES: Readonly<Record<string, number>> = { "|u1": 1, "<i4": 4, "<u4": 4, "<f4": 4, "<f8": 8, "<u8": 8, "<i8": 8 };
@@ -22,10 +22,39 @@ const CHECKS: { readonly [T in keyof Topics]?: (record: Topics[T]) => void } = {
   "/held": checkHeld,
   "/states": ({ subjects, state, stale, changed, previous_norm, pending }) =>
     checkRows(lengthOf("subjects", subjects), { state, stale, changed, previous_norm, pending }),
+  "/series": ({ steps, subjects, values }) => checkColumn("values", values, lengthOf("steps", steps) * lengthOf("subjects", subjects)),
+  "/totals": checkTotals,
   "/stops": ({ node_states }) => {
     if (node_states) lengthOf("node_states", node_states);
   },
 };
+
+/** By the dtypes that its columns must have. */
+const TOTALS: Readonly<Partial<Record<keyof Totals, string>>> = {
+  ended: "|u1", start_ns: "<i8", end_ns: "<i8", cost_ns: "<i8", loss: "<f8", loss_seen: "|u1", gradient_norm: "<f8", nonfinite: "<i4",
+};
+const TOTALS_CALLS: Readonly<Partial<Record<keyof Totals, string>>> = { call_graph: "<i4", call_inside: "|u1", call_held_bytes: "<i8" };
+
+function checkTotals(totals: Totals): void {
+  const { first, step, steps, call_step: calls } = totals;
+  lengthOf("steps", steps);
+  if (!(first >= 0 && first <= step && step < NO_LIMIT)) throw new UnreadableError(`it is of steps ${first} to ${step}`);
+  let before = first - 1;
+  for (const number of numbers(steps)) {
+    if (number <= before || number > step) throw new UnreadableError(`step ${number} stands behind ${before}, in steps ${first} to ${step}`);
+    before = number;
+  }
+  checkDtypes(totals, { steps: "<u4", ...TOTALS }, lengthOf("steps", steps));
+  checkDtypes(totals, { call_step: "<u4", ...TOTALS_CALLS }, lengthOf("call_step", calls));
+}
+
+function checkDtypes(totals: Totals, dtypes: Readonly<Partial<Record<keyof Totals, string>>>, count: number): void {
+  for (const [name, dtype] of Object.entries(dtypes)) {
+    const column = totals[name as keyof Totals] as Column;
+    if (column.dtype !== dtype) throw new UnreadableError(`the column ${name} says its numbers are ${JSON.stringify(column.dtype.slice(0, 40))}`);
+    checkColumn(name, column, count);
+  }
+}
 
 function lengthOf(name: string, { dtype, data }: Column): number {
   const size = Object.hasOwn(SIZES, dtype) ? SIZES[dtype]! : 0;

@@ -8,7 +8,7 @@ import { declaredTopics, readVersions, type Content, type Versions } from "./mca
 import type { ChunkEntry, ChunkIndex } from "./mcap_index";
 import { hop, newScan, type Scan } from "./mcap_scan";
 import { readSummary } from "./mcap_summary";
-import { ChunkContents, type Gap } from "./recorded_chunks";
+import { ChunkContents, type Gap, type Unpacked } from "./recorded_chunks";
 import { decodeRecord } from "./recorded_decode";
 import { damaged, notASession, otherVersion } from "./recorded_errors";
 import { checkFit } from "./recorded_fit";
@@ -112,16 +112,27 @@ export class SessionReader {
     return { records, chunks };
   }
 
-  /** Unpacked chunks of a topic, from its `first`th on, for readers that decode only a part. */
-  contentsFrom(topic: keyof Topics, first: number): AsyncGenerator<{ entry: ChunkEntry; content: Content }> {
-    return this.#contents.all(this.#entries(this.#channel(topic), first), topic);
+  /** Unpacked chunks of a topic, from its `first`th to before its `end`th, for readers that decode only a part. */
+  contentsFrom(topic: keyof Topics, first: number, end = Infinity): AsyncGenerator<Unpacked> {
+    return this.#contents.all(this.#entries(this.#channel(topic), first, end), topic);
+  }
+
+  /** As `contentsFrom`, of some chunks of a topic, by position. */
+  contentsAt(topic: keyof Topics, positions: readonly number[]): AsyncGenerator<Unpacked> {
+    const channel = this.#channel(topic);
+    return this.#contents.all(positions.map((position) => this.index.entry(channel, position)), topic);
+  }
+
+  /** Where in the file a chunk of a topic stands, by position. */
+  chunkOffset(topic: keyof Topics, position: number): number {
+    return this.index.entry(this.#channel(topic), position).offset;
   }
 
   /** Every record of a topic that belongs to `step`, in file order; reads a few chunks around it. */
   async recordsOfStep<T extends keyof Topics>(topic: T, step: number): Promise<Topics[T][]> {
     const channel = this.#channel(topic);
     const found: Topics[T][] = [];
-    for (let position = await this.#firstChunkOf(topic, step); position < this.index.count(channel); position++) {
+    for (let position = await this.firstChunkOf(topic, step); position < this.index.count(channel); position++) {
       const span = await this.#span(topic, position);
       if (span === null) continue;
       if (span[0] > step + LATE_STEPS) break;
@@ -183,8 +194,8 @@ export class SessionReader {
     return this.#channel(topic);
   }
 
-  #entries(channel: number, first: number): ChunkEntry[] {
-    const count = Math.max(0, this.index.count(channel) - first);
+  #entries(channel: number, first: number, end = Infinity): ChunkEntry[] {
+    const count = Math.max(0, Math.min(this.index.count(channel), end) - first);
     return Array.from({ length: count }, (_, i) => this.index.entry(channel, first + i));
   }
 
@@ -293,7 +304,7 @@ export class SessionReader {
   }
 
   /** A chunk before which none can hold `step`: guessed from the steps of those around it, halving where that misleads. */
-  async #firstChunkOf(topic: keyof Topics, step: number): Promise<number> {
+  async firstChunkOf(topic: keyof Topics, step: number): Promise<number> {
     let [low, high] = [0, this.chunks(topic)];
     let [lowStep, highStep] = [0, Number.NaN];
     for (let turn = 0; low < high; turn++) {

@@ -9,9 +9,13 @@ import { SessionReader, type OpenOptions } from "./recorded_reader";
 import { snapshotOfStep, snapshotOfStop } from "./recorded_snapshot";
 import { Turns } from "./recorded_turns";
 import { RecordedCalls, RecordedSteps, lastCall } from "./recorded_steps";
+import { RecordedStretches } from "./recorded_stretches";
+import { TotalsReader, type SessionTotals } from "./recorded_totals";
+import { WholeCurve } from "./recorded_whole_curve";
+import type { Curve, CurveStatistic } from "./replay";
 import type { Backward, Finish, Graph, Held, Ledger, Module, ModuleOutput, Notice, Parameter, Run, Site, Snapshot, Stop, Topics } from "./session";
 
-const KEPT_CURVES = 8;
+const KEPT_CURVES = 24;
 const KEPT_GRAPHS = 8;
 const KEPT_SNAPSHOTS = 8;
 
@@ -35,14 +39,18 @@ export class RecordedSession {
   readonly #seen = new Map<keyof Topics, number>();
   readonly #texts = new Map<string, string>();
   readonly #curves = new Map<string, CurveReader>();
+  readonly #wholeCurves = new Map<string, WholeCurve>();
   readonly #graphs = new Map<string, Promise<unknown>>();
   readonly #snapshots = new Map<string, Promise<Snapshot>>();
 
+  readonly #totals: TotalsReader;
   readonly #turns = new Turns();
 
   private constructor(readonly reader: SessionReader) {
-    this.steps = new RecordedSteps(reader);
-    this.#calls = new RecordedCalls(reader);
+    const stretches = new RecordedStretches(reader);
+    this.steps = new RecordedSteps(reader, stretches);
+    this.#calls = new RecordedCalls(reader, stretches);
+    this.#totals = new TotalsReader(reader, this.steps, this.#calls, stretches);
   }
 
   static async open(source: ReadAt, options: OpenOptions): Promise<RecordedSession> {
@@ -115,10 +123,31 @@ export class RecordedSession {
    * refresh it reads only what is new.
    */
   curve(subject: GradientSubject, onProgress?: (share: number) => void): Promise<GradientCurve> {
-    const key = `${subject.kind} ${subject.id}`;
-    const known = this.#curves.get(key) ?? new CurveReader(this.reader, subject);
+    return this.#curveFrom(subject, 0).read(onProgress);
+  }
+
+  #curveFrom(subject: GradientSubject, chunk: number): CurveReader {
+    const key = `${subject.kind} ${subject.id} ${chunk}`;
+    const known = this.#curves.get(key) ?? new CurveReader(this.reader, subject, chunk);
     remember(this.#curves, key, known, KEPT_CURVES);
+    return known;
+  }
+
+  /**
+   * One statistic of a gradient, an entry per position of `steps`: of the last backward call that reached it. Asked
+   * again after a refresh it reads only what is new.
+   */
+  curveOf(subject: GradientSubject, statistic: CurveStatistic, onProgress?: (share: number) => void): Promise<Curve> {
+    const key = `${statistic} ${subject.kind} ${subject.id}`;
+    const places = { reader: this.reader, steps: this.steps, rest: (of: GradientSubject, chunk: number) => this.#curveFrom(of, chunk) };
+    const known = this.#wholeCurves.get(key) ?? new WholeCurve(places, subject, statistic);
+    remember(this.#wholeCurves, key, known, KEPT_CURVES);
     return known.read(onProgress);
+  }
+
+  /** Norm, non-finite gradients and held bytes of every step, an entry per position of `steps`. As `curveOf`, when asked again. */
+  totals(onProgress?: (share: number) => void): Promise<SessionTotals> {
+    return this.#totals.read(onProgress);
   }
 
   /** A step's backward calls, in order. */

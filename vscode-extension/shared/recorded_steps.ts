@@ -1,6 +1,7 @@
 /** The steps of a session in columns, and the calls into autograd that each made: what a timeline is drawn from. */
 
 import type { SessionReader } from "./recorded_reader";
+import type { RecordedStretches, Rest, Stretch } from "./recorded_stretches";
 import { Turns } from "./recorded_turns";
 import type { Backward, Step } from "./session";
 
@@ -13,11 +14,14 @@ export class RecordedSteps {
   readonly #costs: number[] = [];
   readonly #interrupted = new Map<number, string>();
   readonly #positions = new Map<number, number>();
-  #chunks = 0;
+  #rest: Rest | null = null;
   /** Number of a step of which only backward calls are there; -1 for none. */
   #cutShort = -1;
 
-  constructor(private readonly reader: SessionReader) {}
+  constructor(
+    private readonly reader: SessionReader,
+    private readonly stretches: RecordedStretches,
+  ) {}
 
   get length(): number {
     return this.#numbers.length + (this.#cutShort < 0 ? 0 : 1);
@@ -74,11 +78,32 @@ export class RecordedSteps {
 
   /** Takes in what the reader has found since. */
   async advance(): Promise<void> {
-    const { records, chunks } = await this.reader.recordsFrom("/steps", this.#chunks);
-    this.#chunks = chunks;
-    for (const record of records) this.#take(record);
+    const { last: before, chunk } = (this.#rest ??= await this.#readStretches());
+    const { records, chunks } = await this.reader.recordsFrom("/steps", chunk);
+    this.#rest = { last: before, chunk: chunks };
+    for (const record of records) if (record.number > before) this.#take(record);
     const last = await this.reader.lastStep("/backward");
     this.#cutShort = last > (this.#numbers.at(-1) ?? -1) ? last : -1;
+  }
+
+  async #readStretches(): Promise<Rest> {
+    const rest = await this.stretches.rest("/steps");
+    for (const stretch of await this.stretches.read()) {
+      for (let row = 0; row < stretch.steps.length; row++) if (stretch.ended[row]) this.#takeRow(stretch, row);
+    }
+    return rest;
+  }
+
+  #takeRow(stretch: Stretch, row: number): void {
+    const number = stretch.steps[row]!;
+    const position = this.#numbers.push(number) - 1;
+    this.#positions.set(number, position);
+    this.#starts.push(stretch.startNs[row]!);
+    this.#ends.push(stretch.endNs[row]!);
+    this.#costs.push(stretch.costNs[row]!);
+    this.#losses.push(stretch.lossSeen[row] ? stretch.loss[row]! : null);
+    const interrupted = Object.hasOwn(stretch.interrupted, number) ? stretch.interrupted[number] : undefined;
+    if (interrupted) this.#interrupted.set(position, interrupted);
   }
 
   #take(step: Step): void {
@@ -113,13 +138,23 @@ export interface GraphVariant {
   readonly steps: Float64Array;
 }
 
-/** Every backward call in columns: which graph it had and what was held when it began (-1: not recorded). */
+interface Call {
+  readonly step: number;
+  readonly graph: number;
+  readonly heldBytes: number;
+  readonly inside: boolean;
+}
+
+/** Every backward call: which graph it had and what was held when it began (-1: not recorded). */
 export class RecordedCalls {
-  readonly #calls: { readonly step: number; readonly graph: number; readonly heldBytes: number }[] = [];
-  #chunks = 0;
+  readonly #calls: Call[] = [];
+  #rest: Rest | null = null;
   readonly #turns = new Turns();
 
-  constructor(private readonly reader: SessionReader) {}
+  constructor(
+    private readonly reader: SessionReader,
+    private readonly stretches: RecordedStretches,
+  ) {}
 
   /** Takes in what the reader has found since. */
   advance(): Promise<void> {
@@ -127,9 +162,22 @@ export class RecordedCalls {
   }
 
   async #readOn(): Promise<void> {
-    const { records, chunks } = await this.reader.recordsFrom("/backward", this.#chunks);
-    this.#chunks = chunks;
-    for (const { step, graph, held_bytes } of records) this.#calls.push({ step, graph, heldBytes: held_bytes ?? -1 });
+    const { last, chunk } = (this.#rest ??= await this.#readStretches());
+    const { records, chunks } = await this.reader.recordsFrom("/backward", chunk);
+    this.#rest = { last, chunk: chunks };
+    for (const { step, graph, held_bytes = -1, parent } of records) {
+      if (step > last) this.#calls.push({ step, graph, heldBytes: held_bytes, inside: parent >= 0 });
+    }
+  }
+
+  async #readStretches(): Promise<Rest> {
+    const rest = await this.stretches.rest("/backward");
+    for (const { callStep, callGraph, callInside, callHeldBytes } of await this.stretches.read()) {
+      for (let row = 0; row < callStep.length; row++) {
+        this.#calls.push({ step: callStep[row]!, graph: callGraph[row]!, heldBytes: callHeldBytes[row]!, inside: callInside[row] === 1 });
+      }
+    }
+    return rest;
   }
 
   /** In order of appearance. */
@@ -142,6 +190,19 @@ export class RecordedCalls {
       else steps.set(graph, new Set([step]));
     }
     return Array.from(steps, ([id, numbers]) => ({ id, steps: Float64Array.from(numbers).sort() }));
+  }
+
+  /** The graph of each step's last call that has one, as `lastCall` finds it; -1 where none has. */
+  graphs(steps: RecordedSteps): Float64Array {
+    const graphs = new Float64Array(steps.length).fill(-1);
+    const own = new Uint8Array(steps.length);
+    for (const { step, graph, inside } of this.#calls) {
+      const position = steps.position(step);
+      if (position < 0 || graph < 0 || (inside && own[position])) continue;
+      graphs[position] = graph;
+      if (!inside) own[position] = 1;
+    }
+    return graphs;
   }
 
   /** The most that any call of each step found held; NaN where it was not recorded. */

@@ -8,6 +8,7 @@ export const TENSOR_CLASSES = ["activation", "parameter", "buffer", "input", "op
 export const GRADIENT_STATES = ["None", "frozen", "present", "unread"] as const;
 export const NODE_STATES = ["pending", "fired", "running", "unknown"] as const;
 export const STATISTIC_DTYPES = { count: "<u8", zeros: "<u8", nan: "<u8", inf: "<u8", subnormals: "<u8", min: "<f4", max: "<f4", mean: "<f4", l1: "<f4", l2: "<f4" } as const;
+export const SERIES_STATISTICS = ["l2", "min", "max", "nonfinite"] as const;
 
 /** A typed one-dimensional array: `dtype` as numpy spells it (`<f4`, `<u4`, `|u1`), and its bytes. */
 export interface Column {
@@ -242,6 +243,39 @@ export interface Held {
   on_peak: Column;
 }
 
+/** One statistic of `width` parameters over the steps `first` to `step`: their curves without their Gradients. */
+export interface Series {
+  step: number;
+  first: number;
+  statistic: "l2" | "min" | "max" | "nonfinite";
+  part: number;
+  parts: number;
+  width: number;
+  steps: Column;
+  subjects: Column;
+  values: Column;
+}
+
+/** What a timeline shows of the steps `first` to `step`, so that it need not read their records. */
+export interface Totals {
+  step: number;
+  first: number;
+  steps: Column;
+  ended: Column;
+  start_ns: Column;
+  end_ns: Column;
+  cost_ns: Column;
+  loss: Column;
+  loss_seen: Column;
+  gradient_norm: Column;
+  nonfinite: Column;
+  call_step: Column;
+  call_graph: Column;
+  call_inside: Column;
+  call_held_bytes: Column;
+  interrupted?: Readonly<Record<string, string>>;
+}
+
 /** Something the reader must be told: what cannot be seen, or a probe of ours that failed. */
 export interface Notice {
   kind: "not observable" | "partial" | "probe stopped" | "recorder";
@@ -428,4 +462,6 @@ export interface Topics {
   "/finish": Finish;
   "/stops": Stop;
   "/states": GradientStates;
+  "/series": Series;
+  "/totals": Totals;
 }

@@ -3,7 +3,7 @@
  * Sentence case, terse, the field's own words. A sentence with values is a function of them.
  */
 
-import { fileName, formatCount } from "./format";
+import { fileName, formatCount, plainNumber } from "./format";
 
 function counted(count: number, one: string, many: string): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`;
@@ -179,6 +179,7 @@ export const gradientsText = {
   flowPoint: ({ name, norm, state, before }: FlowPointWords): string =>
     [name, norm === null ? "no norm" : `norm ${norm}`, state, before ? "value from before" : ""].filter(Boolean).join(", "),
   previousStop: "previous stop",
+  previousStep: "previous step",
 
   filter: "Filter by name, module or shape",
   filterNarrow: "Filter",
@@ -238,6 +239,7 @@ export const gradientsText = {
     norm: "norm",
     absMax: "abs max",
     zeros: "zeros",
+    sinceLastStep: "since last step",
     sinceLastStop: "since last stop",
     nonFinite: "NaN, Inf",
     mean: "mean",
@@ -360,12 +362,34 @@ export const graphText = {
   nothingToChoose: "No tensor in this frame has a grad_fn. It may come after the forward call, or with grad mode on.",
 } as const;
 
+/** The layered drawing of the graph; what it shares with the list is in graphText. */
+export const layeredText = {
+  drawing: "Autograd graph by module, inputs at the top, loss at the bottom",
+  axis: { input: "input", backward: "backward", loss: "loss" },
+  released: (bytes: string) => `released ${bytes}`,
+  zoomIn: "Zoom in (+)",
+  zoomOut: "Zoom out (−)",
+  fit: "Fit (0)",
+  fitWord: "fit",
+  showTable: "Show as table",
+  showTableWord: "table",
+  showDrawing: "Show drawing",
+  map: (nodes: string, share: string) => `Map of the drawing, ${nodes} nodes, ${share} of its height in view. Drag to move.`,
+  widthIsShare: "width: share of gradient, where measured",
+  shareTitle: (share: string) => `${share}: norm along this edge over the norm of the sum that reached the node`,
+  folded: (most: number) => `More than ${most} would be open: what was opened first is folded again.`,
+  grouped: (nodes: string, most: number) => `${nodes} nodes are more than the ${most} that are drawn: grouped by module.`,
+  tooMany: (most: number) => `More than ${most} nodes or groups stand beside one another at the top: shown as a table.`,
+  edgesLeftOut: (count: string) => `The ${count} longest edges are not drawn: too many to tell apart.`,
+} as const;
+
 // ---- held ----
 
 /** The held view, its treemap and the editor's notes at the end of lines. */
 export const heldText = {
   caption: "held for backward now",
   captionPartial: "at least, held for backward now",
+  captionRecorded: "held when backward began",
   released: (bytes: string): string => `${bytes} released`,
   heldBy: "Held by",
   groupBy: "Group held bytes by",
@@ -449,4 +473,254 @@ export const valuesText = {
   searching: "searching…",
   firstAt: (index: string): string => `at ${index}`,
   notFound: (reason: string): string => `Not found. ${reason}`.trim(),
+} as const;
+
+// ---- notebook widget, and pages that hold their session themselves ----
+
+/** A page with no VS Code around it. */
+export const localText = {
+  notHere: "This page cannot do that: open the session in VS Code.",
+  noClipboard: "The browser did not let the text be copied.",
+} as const;
+
+/** The notebook's widget, around the page. */
+export const notebookText = {
+  panel: (name: string): string => `gradwatch, ${name}`,
+  resize: "Drag to resize",
+  waitingFirst: "Waiting for the kernel. It is busy, or it is not the one that drew this: then run the cell again.",
+  waiting: "Waiting for the kernel, which is busy, for a part of the session that is not here yet. What is here stays usable.",
+  noOther: "There is no other session here. Open both: %gradwatch open FILE OTHER",
+} as const;
+
+// ---- replay: the page of a recorded session ----
+
+/** The page that replays a session: header, timeline, curves, comparison, ranks. */
+export const replayText = {
+  // header
+  step: (step: string, of: string): string => `Replay step ${step} of ${of}`,
+  stepsFromTo: (first: string, last: string): string => `${first}–${last}`,
+  live: (step: string): string => `Live, step ${step}`,
+  stop: (stop: number, place: string): string => (place === "" ? `Stop ${stop}` : `Stop ${stop} at ${place}`),
+  noStep: "Recording",
+  recordedAt: (when: string): string => `recorded ${when}`,
+  ranks: (count: number): string => (count === 1 ? "1 rank" : `${formatCount(count)} ranks`),
+  rank: (rank: number): string => `rank ${rank}`,
+  rankFailed: (name: string): string => `${name} (not shown)`,
+  rankLabel: "Rank",
+  notFinished: "not finished",
+  interrupted: (reason: string): string => `ended: ${reason}`,
+  detailTitle: "Detail of the recording",
+  cost: (share: string): string => `recording cost ${share}`,
+  costTitle: "Share of the run's time that recording took",
+  marks: {
+    nonfinite: (count: number): string => counted(count, "step with NaN or Inf in a gradient", "steps with NaN or Inf in a gradient"),
+    stop: (count: number): string => counted(count, "recorded stop", "recorded stops"),
+    interrupted: (count: number): string => counted(count, "step that ended early", "steps that ended early"),
+    gap: (count: number): string => counted(count, "gap", "gaps"),
+    variant: (count: number): string => counted(count, "change of the graph", "changes of the graph"),
+  },
+  limits: (count: number): string => counted(count, "note on what was recorded", "notes on what was recorded"),
+
+  // transport
+  controls: "Playback",
+  previousMark: "Previous mark",
+  nextMark: "Next mark",
+  play: "Play",
+  pause: "Pause",
+  playTitle: "Play (Space)",
+  pauseTitle: "Pause (Space)",
+  previousMarkTitle: "Previous mark (,)",
+  nextMarkTitle: "Next mark (.)",
+  speed: (speed: number): string => `${speed} ${speed === 1 ? "step" : "steps"}/s`,
+  speedLabel: "Speed",
+  follow: "Follow",
+  followTitle: "Go to the newest step as it is recorded",
+  compareWith: "Compare with…",
+  compareWithLabel: "Compare with",
+  compareNone: "nothing",
+  compareStep: "another step…",
+  compareSession: "another session…",
+  thisRun: "this run",
+  ranksButton: "Ranks",
+  showTable: "Show as table",
+  replayStep: "Replay step under debugger",
+  close: "Close",
+  compare: "Compare",
+
+  // timeline
+  timeline: "Timeline",
+  rowMarks: "marks",
+  rowLoss: "loss",
+  rowNorm: "grad norm",
+  rowNormUnit: "log",
+  rowHeld: "held peak",
+  graphVariant: (letter: string): string => `graph ${letter}`,
+  notRecorded: "not recorded",
+  compared: (name: string, value: string, difference: string): string => (difference === "" ? `${name} ${value}` : `${name} ${value}, ${difference}`),
+  valueText: (step: string, words: readonly string[]): string => [`step ${step}`, ...words].join(", "),
+  stopWord: (stop: number): string => `stop ${stop}`,
+  stopStep: (step: number): string => `step ${step}`,
+  gapWord: "gap",
+  interruptedWord: "ended early",
+  tableColumns: { step: "step", loss: "loss", norm: "grad norm", nonfinite: "NaN, Inf", held: "held peak", marks: "marks" },
+  steps: "Steps",
+
+  // columns
+  gradients: "Gradients",
+  graph: "Graph",
+  held: "Held",
+  parameters: (count: string): string => `${count} parameters`,
+  graphCaption: (nodes: string, variant: string): string => (variant === "" ? `${nodes} nodes` : `${nodes} nodes, variant ${variant}`),
+  heldCaption: "when backward began",
+  band: (steps: number): string => `band: p10–p90, last ${steps} steps`,
+  splitGradients: "Width of Gradients",
+  splitHeld: "Width of Held",
+  sparkline: (steps: number): string => `${steps} steps`,
+  sparklineTitle: (steps: number): string => `Norm over the last ${steps} steps`,
+
+  // curves
+  overSteps: "over steps",
+  curveStatistic: "Statistic",
+  statistics: { l2: "norm", min: "min", max: "max" },
+  curve: (name: string, statistic: string, from: string, to: string): string => `${statistic} of ${name} over steps, from ${from} to ${to}. Press to go to a step.`,
+  curveNothing: "Never recorded in this session.",
+  curveOne: (step: number): string => `Recorded in step ${step} alone.`,
+  curveReading: "reading…",
+  curveFailed: (message: string): string => `The curve could not be read. ${message}`,
+  otherHasNone: (name: string): string => `${name} has no parameter of this name.`,
+  allRanks: "all ranks",
+  heldCurve: (peak: string): string => `Bytes held over one step, peak ${peak}`,
+  heldPeak: (bytes: string): string => `peak ${bytes}`,
+  heldHere: (bytes: string): string => `released here: ${bytes} left`,
+  forward: "forward",
+  backward: "backward",
+  estimatedRelease: "release estimated from the order of nodes",
+  heldCurveNone: "How it was let go was not recorded at this step.",
+
+  // comparison
+  comparing: "Comparing…",
+  compareFailed: (message: string): string => `Not compared. ${message}`,
+  compareTitle: (name: string): string => `Compared with ${name}`,
+  sameAll: (steps: string): string => `No part: gradients and losses of ${steps} compared steps agree.`,
+  sameSteps: (steps: string): string => `Nothing that was recorded parts in ${steps} compared steps.`,
+  firstParts: "first parts at",
+  firstPartsAt: (step: number, name: string): string => `step ${step}, ${name}`,
+  noPart: "gradients agree",
+  partingTitle: "First parting",
+  lossParts: (step: number): string => `Losses part at step ${step}`,
+  onlyHere: "only in this run",
+  onlyThere: (name: string): string => `only in ${name}`,
+  sameGivers: "The nodes that gave it its gradient agree: what it saved, or computed, differs.",
+  otherGivers: "What it was given differs already.",
+  statisticColumn: "statistic",
+  thisColumn: "this run",
+  differenceColumn: "difference",
+  heldBefore: "Held by line",
+  heldSame: (bytes: string): string => `The same on every line, ${bytes} in all.`,
+  heldAt: (step: number): string => `at step ${step}`,
+  graphsDiffer: (step: number): string => `Graphs differ at step ${step}`,
+  graphNodes: (a: string, b: string): string => `${a} nodes here, ${b} there`,
+  changedNode: (what: string): string => `another ${what}`,
+  changedWhat: { line: "line", inputs: "input" },
+  moreRows: (count: string): string => `and ${count} more`,
+  notes: "Notes",
+  onlyParameters: (names: string): string => `Parameters of one alone: ${names}`,
+  stepFrom: "step",
+  stepWith: "with step",
+
+  // ranks
+  ranksTitle: (step: string): string => `Gradient norm by rank and parameter, step ${step}`,
+  ranksReading: "reading…",
+  ranksFailed: (message: string): string => `The ranks could not be read. ${message}`,
+  rankMap: (ranks: number, parameters: string): string => `Gradient norm of ${parameters} parameters on ${ranks} ranks. Arrow keys move, Enter selects.`,
+  rankCell: (rank: number, name: string, value: string): string => `rank ${rank}, ${name}, ${value}`,
+  rankNonfinite: (count: string): string => `NaN or Inf in ${count}`,
+  noneParts: "No rank parts from the others at this step.",
+  magnitude: "norm",
+
+  // states
+  opening: (name: string): string => (name === "" ? "Opening" : `Opening ${name}`),
+  openingText: (share: string): string => `Reading what was recorded when: ${share}.`,
+  openingStart: "Reading what was recorded when.",
+  empty: "Recording, no step has ended",
+  emptyText: "The page fills in at the end of the first step.",
+  emptyOver: "No step was recorded",
+  emptyOverText: "The recording ended before the first step did.",
+  unreadStep: (step: string): string => `Step ${step} could not be read`,
+  unreadStop: (stop: number): string => `Stop ${stop} could not be read`,
+  retry: "Read again",
+  readingStep: "Reading the step.",
+  recordedSource: "As recorded; the file may differ now.",
+  noValues: "Values of tensors are not in a session, only their statistics.",
+  notInReplay: "A recorded session cannot do that: no program is running.",
+  announced: (title: string, words: string): string => (words === "" ? title : `${title}, ${words}`),
+} as const;
+
+// ---- replay source: what answers for a recorded session ----
+
+/** Sentences about the files of a recorded session. */
+export const replaySourceText = {
+  cannotOpen: (name: string) => `${name} cannot be opened`,
+  noneOpens: (count: number, first: string) => `None of its ${formatCount(count)} files can be opened. The first: ${first}`,
+  noFiles: "It holds no session. Sessions end in .gradwatch and come from gradwatch run or gradwatch.watch.",
+  notOpen: "No session is open.",
+  cannotRead: (reason: string) => `It cannot be read: ${reason}. Check that it is there and may be read, then open it again.`,
+  noRank: (rank: number) => `There is no file of rank ${rank} that can be read. Choose another rank.`,
+  noStep: (step: number) => `Step ${formatCount(step)} is not in this file. Choose another step.`,
+  sameRank: (rank: number, shown: string) => `Rank ${rank} is shown from ${shown}: of several files of one rank, the one that was begun last.`,
+  filesFailed: (failed: number, of: number) => `${formatCount(failed)} of ${counted(of, "file", "files")} cannot be shown.`,
+  filesLeftOut: (leftOut: number, most: number) => `${counted(leftOut, "file", "files")} beyond the first ${formatCount(most)} were not opened.`,
+  ranksMissing: (ranks: readonly number[], count: number, world: number) => {
+    const more = count > ranks.length ? ` and ${formatCount(count - ranks.length)} more` : "";
+    return `${count === 1 ? "Rank" : "Ranks"} ${ranks.join(", ")}${more} of ${formatCount(world)} ${count === 1 ? "is" : "are"} not among the files.`;
+  },
+  marksCut: "There are more marks than are listed: of each kind the first 500, and of graph spans the first 1,000.",
+  gap: (topic: string | null, reason: string, more: number) => {
+    const what = topic === null ? reason : `${topic.slice(1)}: ${reason}`;
+    return more === 0 ? what : `${what}, and ${formatCount(more)} more`;
+  },
+  nonfinite: (gradients: number, loss: number | null) => {
+    const parts = [gradients > 0 ? `NaN or Inf in ${counted(gradients, "gradient", "gradients")}` : "", loss === null ? "" : `loss ${plainNumber(loss)}`];
+    return parts.filter(Boolean).join(", ");
+  },
+  stop: (number: number, file: string, line: number, name: string) => `Stop ${number}${file === "" ? "" : `: ${file}:${line}`}${name === "" ? "" : ` in ${name}`}`,
+  cutShort: "The file ends within this step.",
+  variant: (letter: string) => `Graph ${letter} begins`,
+  tooManyCells: (ranks: number, names: number) => `${formatCount(ranks)} ranks of ${formatCount(names)} parameters are more than can be shown at once. Open fewer rank files.`,
+  noGradient: "no gradient",
+  hasNonfinite: "NaN or Inf",
+  parts: ({ rank, count, of, name, own, others }: { rank: number; count: number; of: number; name: string; own: string; others: string }) =>
+    `Rank ${rank} parts from the others in ${formatCount(count)} of ${counted(of, "parameter", "parameters")}, most in ${name}: ${own} where they have ${others}.`,
+  otherName: (first: string, more: number) => (more === 0 ? first : `${first} and ${formatCount(more)} more`),
+  otherClosed: "That session is closed. Choose it again.",
+  notAsked: (method: string) => `Nothing answers to ${method}.`,
+} as const;
+
+// ---- compare (two sessions, ranks or steps) ----
+
+/** What a comparison says besides its numbers: the sentences of `gradwatch diff`. */
+export const compareText = {
+  moduleOutputs: "module outputs",
+  nodes: "nodes",
+  notCompared: (what: string, why: string): string => `No gradients of ${what} were compared: ${why}.`,
+  hasDetail: (session: string, detail: string): string => `${session} has detail ${detail}`,
+  recordsThem: (lacking: readonly string[], detail: string): string => `${lacking.join(" and ")} (--detail ${detail} records them)`,
+  differentRanks: "Different ranks see different data: only gradients of parameters were compared, not losses, module outputs or nodes.",
+  inNoStep: "no compared step has them in both",
+  unlikeCalls: (a: number, b: number, callsA: number, callsB: number): string =>
+    `Step ${a === b ? a : `${a} against ${b}`}: ${callsA} backward calls in the first, ${callsB} in the second.`,
+  cutShortLeftOut: (step: number, session: string): string => `Step ${step} of ${session} was cut short and is left out.`,
+  cutShort: (step: number, session: string): string => `Step ${step} of ${session} was cut short: compared as far as it goes.`,
+  unread: (parts: number, session: string): string => `${parts} parts of ${session} could not be read.`,
+  unlistedGradients: (count: number): string => `${count} more gradients part at that step than are listed.`,
+  unlistedNodes: (count: number): string => `The graphs differ in ${count} more nodes than are listed.`,
+  largeGraph: (session: string, nodes: number): string => `A graph of ${session} has ${nodes} nodes: nodes were not compared.`,
+  noStep: (step: number, range: string): string => `There is no step ${step} in this session. ${range}`,
+  noSteps: "It has no steps.",
+  oneStep: (step: number): string => `It has step ${step} only.`,
+  steps: (first: number, last: number): string => `It has steps ${first} to ${last}.`,
+  someSteps: (first: number, last: number, count: number): string => `It has steps ${first} to ${last}, ${count} of them.`,
+  noneInCommon: (a: string, rangeA: string, b: string, rangeB: string): string =>
+    `${a} and ${b} have no whole step in common. ${a}: ${rangeA} ${b}: ${rangeB} Choose a step of each.`,
+  nothingShared: (a: string, b: string): string => `There is nothing to compare: ${a} and ${b} share no gradient and no loss.`,
 } as const;

@@ -2,14 +2,14 @@
 
 import * as vscode from "vscode";
 import type { PanelCommand } from "../shared/messages";
+import type { ReplayCommand } from "../shared/replay";
 import type { Debuggee } from "./debuggee";
 import type { Panel } from "./panel";
-import { openRecordedSession } from "./recorded_session";
 import type { Sessions } from "./sessions";
 import * as texts from "./texts";
 
-/** Commands that the panel carries out, because only it knows what is selected there. */
-const IN_PANEL: Readonly<Record<string, PanelCommand>> = {
+/** Commands that a page carries out, because only it knows what is selected there: the panel, or a session's editor. */
+const IN_PAGE: Readonly<Record<string, PanelCommand>> = {
   "gradwatch.showGradients": "gradients",
   "gradwatch.showGraph": "graph",
   "gradwatch.showHeld": "held",
@@ -20,7 +20,21 @@ const IN_PANEL: Readonly<Record<string, PanelCommand>> = {
   "gradwatch.showAsTable": "showAsTable",
 };
 
-export function registerCommands(sessions: Sessions, panel: Panel): vscode.Disposable {
+/** Editors of recorded sessions, as far as commands are theirs too. */
+export interface ReplayPages {
+  /** False where it is not theirs: the panel has the focus, or no session is in front. */
+  takes(name: ReplayCommand): boolean;
+}
+
+type SharedCommand = PanelCommand & ReplayCommand;
+
+const SHARED: ReadonlySet<string> = new Set<SharedCommand>(["gradients", "graph", "held", "filter", "nextTrouble", "previousTrouble", "showAsTable"]);
+
+function isShared(name: PanelCommand): name is SharedCommand {
+  return SHARED.has(name);
+}
+
+export function registerCommands(sessions: Sessions, panel: Panel, pages: ReplayPages): vscode.Disposable {
   const own: Readonly<Record<string, () => Promise<void> | void>> = {
     "gradwatch.focus": () => panel.focus(),
     "gradwatch.refresh": () => withSelected(sessions, (debuggee) => debuggee.refresh()),
@@ -29,10 +43,10 @@ export function registerCommands(sessions: Sessions, panel: Panel): vscode.Dispo
     "gradwatch.breakAtFirstNonFinite": () =>
       withSelected(sessions, (debuggee) => sessions.addCondition(debuggee, { kind: "first non-finite", enabled: true })),
     "gradwatch.breakWhenNormExceeds": () => withSelected(sessions, (debuggee) => breakWhenNormExceeds(sessions, debuggee)),
-    "gradwatch.openSession": openRecordedSession,
   };
-  const inPanel = Object.entries(IN_PANEL).map(([command, name]) =>
+  const inPanel = Object.entries(IN_PAGE).map(([command, name]) =>
     vscode.commands.registerCommand(command, async () => {
+      if (isShared(name) && pages.takes(name)) return;
       if (!panel.visible) await panel.focus();
       panel.post({ type: "command", name });
     }),

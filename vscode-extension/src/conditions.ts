@@ -7,10 +7,19 @@ const BUDGET_MS = 1000;
 /** A process that runs and has not loaded torch yet is tried again after so many seconds, then at its first stop. */
 const RETRY_SECONDS = [1, 3, 10, 30];
 
+/** In a debug configuration of ours: the conditions that its program already has when it begins. */
+export const CARRIED_CONDITIONS = "gradwatchConditions";
+
 /** What all sessions under one root session share. */
 export class RootSession {
   #conditions: readonly Condition[] = [];
   #version = 0;
+
+  constructor(configuration: Readonly<Record<string, unknown>> = {}) {
+    const carried = configuration[CARRIED_CONDITIONS];
+    if (Array.isArray(carried) && carried.length > 0) this.setConditions(carried as readonly Condition[]);
+  }
+
   /** The user chose the extension's copy of gradwatch: child processes get it unasked. */
   useShippedCopy = false;
   /** Debug types that have answered: of these, a running process can be asked too. */

@@ -1,4 +1,4 @@
-/** Wires the rooms together: debug adapters, sessions, the panel, decorations, commands. */
+/** Wires the rooms together: debug adapters, sessions, the panel, recorded sessions, decorations, commands. */
 
 import * as vscode from "vscode";
 import { decodeColumns } from "../shared/answer";
@@ -12,7 +12,9 @@ import { Measurements } from "./measurements";
 import type { Measurement } from "./measurements";
 import { Panel } from "./panel";
 import { PanelFeed, delayOf } from "./panel_feed";
+import { Replay } from "./replay";
 import { requestHandlers, respond } from "./requests";
+import type { ReplayPaint } from "./session_editors";
 import { Sessions } from "./sessions";
 import type { Onlooker } from "./sessions";
 import { ShippedCopy } from "./shipped_copy";
@@ -21,16 +23,19 @@ import type { SnapshotText } from "./stop";
 /** What another extension, or a test, can read of this one. */
 export interface Exports {
   readonly measurements: readonly Measurement[];
+  /** Of the pages of recorded sessions. */
+  readonly paints: readonly ReplayPaint[];
 }
 
 export function activate(context: vscode.ExtensionContext): Exports {
   const extension = new Extension(context);
   context.subscriptions.push(extension);
-  return { measurements: extension.measurements.list };
+  return { measurements: extension.measurements.list, paints: extension.replay.editors.paints };
 }
 
 class Extension implements vscode.Disposable, Onlooker {
   readonly measurements = new Measurements();
+  readonly replay: Replay;
   readonly #panel: Panel;
   readonly #feed: PanelFeed;
   readonly #sessions: Sessions;
@@ -48,10 +53,12 @@ class Extension implements vscode.Disposable, Onlooker {
     });
     this.#feed = new PanelFeed((message) => this.#panel.post(message), () => this.looking);
     this.#sessions = new Sessions(new ShippedCopy(vscode.Uri.joinPath(context.extensionUri, "dist", "python").fsPath), this);
+    this.replay = new Replay(context, this.#sessions, () => this.#contextKeys.get("gradwatch.keys") === true);
     this.#parts = vscode.Disposable.from(
       watchDebugAdapters(this.#sessions),
       this.#panel.register(),
-      registerCommands(this.#sessions, this.#panel),
+      this.replay,
+      registerCommands(this.#sessions, this.#panel, this.replay),
       vscode.debug.onDidChangeActiveDebugSession((session) => session && this.#sessions.follow(session.id)),
       vscode.workspace.onDidChangeConfiguration((event) => event.affectsConfiguration("gradwatch") && this.changed()),
     );

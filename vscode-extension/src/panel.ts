@@ -1,8 +1,8 @@
 /** The webview view: its document under a strict content policy, and typed messages in both directions. */
 
-import { randomBytes } from "node:crypto";
 import * as vscode from "vscode";
 import type { ToHost, ToPanel } from "../shared/messages";
+import { pageDocument } from "./page_document";
 
 export const VIEW = "gradwatch.panel";
 
@@ -48,7 +48,7 @@ export class Panel implements vscode.WebviewViewProvider {
     view.webview.onDidReceiveMessage((message: unknown) => {
       if (isToHost(message)) this.#received(message);
     });
-    view.webview.html = documentOf(view.webview, this.#dist);
+    view.webview.html = pageDocument(view.webview, this.#dist, "panel");
   }
 
   #received(message: ToHost): void {
@@ -66,27 +66,4 @@ export class Panel implements vscode.WebviewViewProvider {
 
 function isToHost(message: unknown): message is ToHost {
   return typeof message === "object" && message !== null && typeof (message as { type?: unknown }).type === "string";
-}
-
-/** No remote content; scripts by nonce; workers (the graph's layout) only from the panel's own blobs. */
-export function documentOf(webview: vscode.Webview, dist: vscode.Uri): string {
-  const nonce = randomBytes(16).toString("base64");
-  const script = webview.asWebviewUri(vscode.Uri.joinPath(dist, "panel.js")).toString();
-  const style = webview.asWebviewUri(vscode.Uri.joinPath(dist, "panel.css")).toString();
-  const source = webview.cspSource;
-  const policy = `default-src 'none'; script-src 'nonce-${nonce}'; style-src ${source}; font-src ${source}; img-src ${source}; worker-src blob:`;
-  return `<!DOCTYPE html>
-<html lang="${vscode.env.language}">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="${style}">
-<title>gradwatch</title>
-</head>
-<body>
-<div id="root"></div>
-<script nonce="${nonce}" src="${script}"></script>
-</body>
-</html>`;
 }

@@ -27,7 +27,7 @@ export type Question =
 
 /** What the host reads of an answer. Columns stay encoded: the panel decodes them. */
 export type Reply =
-  | { readonly kind: "Snapshot"; readonly value: Pick<Snapshot, "state" | "run" | "stop" | "callers" | "conditions"> }
+  | { readonly kind: "Snapshot"; readonly value: Pick<Snapshot, "state" | "run" | "stop" | "callers" | "conditions" | "recording"> }
   | { readonly kind: "Values"; readonly value: unknown }
   | { readonly kind: "Conditions"; readonly value: readonly Condition[] }
   | { readonly kind: "Failure"; readonly value: Failure }

@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 import type { Method, RequestMessage, Requests, ToPanel } from "../shared/messages";
 import { stepToNextNode, useShippedCopy } from "./commands";
 import type { Debuggee } from "./debuggee";
+import { recordingOf } from "./open_session";
 import type { Sessions } from "./sessions";
 import { openSource, sourceLines } from "./sources";
 import * as texts from "./texts";
@@ -94,7 +95,7 @@ function workbenchHandlers(sessions: Sessions): Pick<Handlers, "sourceLines" | "
       return null;
     },
     openSession: async () => {
-      await vscode.commands.executeCommand("gradwatch.openSession");
+      await vscode.commands.executeCommand("gradwatch.openSession", recordingOf(sessions.selected));
       return null;
     },
   };

@@ -166,7 +166,7 @@ export class Sessions implements DebugEvents, Surroundings {
 
   #rootOf(adapter: DebugAdapter): RootSession {
     const id = rootId(adapter);
-    const root = this.#roots.get(id) ?? new RootSession();
+    const root = this.#roots.get(id) ?? new RootSession(adapter.session.configuration);
     this.#roots.set(id, root);
     return root;
   }

@@ -67,24 +67,36 @@ export class Uri {
   private constructor(
     readonly scheme: string,
     readonly path: string,
+    readonly query = "",
   ) {}
   static file(path: string): Uri {
     return new Uri("file", path);
   }
   static parse(text: string): Uri {
-    const colon = text.indexOf(":");
-    return new Uri(text.slice(0, colon), text.slice(colon + 1));
+    const [, scheme = "", path = "", query] = /^([^:]*):([^?]*)(?:\?(.*))?$/.exec(text) ?? [];
+    return new Uri(scheme, path, query);
+  }
+  static from({ scheme, path = "", query }: { scheme: string; path?: string; query?: string }): Uri {
+    return new Uri(scheme, path, query);
   }
   static joinPath(base: Uri, ...parts: string[]): Uri {
     return new Uri(base.scheme, [base.path, ...parts].join("/").replace(/\/+/g, "/"));
+  }
+  with({ query = this.query }: { query?: string }): Uri {
+    return new Uri(this.scheme, this.path, query);
   }
   get fsPath(): string {
     return this.path;
   }
   toString(): string {
-    return `${this.scheme}:${this.path}`;
+    return `${this.scheme}:${this.path}${this.query === "" ? "" : `?${this.query}`}`;
   }
 }
+
+export class ThemeIcon {
+  constructor(readonly id: string) {}
+}
+export const ViewColumn = { Active: -1, Beside: -2, One: 1, Two: 2 };
 
 export const DecorationRangeBehavior = { OpenOpen: 0, ClosedClosed: 1, OpenClosed: 2, ClosedOpen: 3 };
 export const l10n = { t: (text: string, ...values: unknown[]): string => text.replace(/\{(\d)\}/g, (_all, index: string) => String(values[Number(index)])) };
@@ -160,10 +172,15 @@ export const debug = {
   onDidChangeActiveStackItem: activeStackItemChanged.event,
   onDidTerminateDebugSession: sessionTerminated.event,
   onDidChangeActiveDebugSession: activeSessionChanged.event,
+  async startDebugging(folder: unknown, configuration: Record<string, unknown>): Promise<boolean> {
+    launched.push({ folder, configuration });
+    return true;
+  },
 };
+export const launched: { folder: unknown; configuration: Record<string, unknown> }[] = [];
 
 export const executed: { command: string; args: unknown[] }[] = [];
-const registered = new Map<string, (...args: unknown[]) => unknown>();
+export const registered = new Map<string, (...args: unknown[]) => unknown>();
 export const commands = {
   registerCommand(command: string, run: (...args: unknown[]) => unknown): Disposable {
     registered.set(command, run);
@@ -184,6 +201,7 @@ export interface FakeDocument {
 export interface FakeEditor {
   document: FakeDocument;
   decorations: unknown[];
+  viewColumn?: number;
   setDecorations(type: unknown, list: unknown[]): void;
 }
 export function fakeEditor(path: string, text: string): FakeEditor {
@@ -205,7 +223,14 @@ export function fakeEditor(path: string, text: string): FakeEditor {
 
 export const shownDocuments: { uri: Uri; options: Record<string, unknown> }[] = [];
 export const warnings: string[] = [];
-export const input = { answer: undefined as string | undefined };
+export const input = { answer: undefined as string | undefined, asked: 0 };
+/** What the user picks next: the label of an item, of a button, or files. */
+export const picks = { item: null as string | null, button: undefined as string | undefined, files: undefined as Uri[] | undefined, offered: [] as { label: string; description?: string }[] };
+interface CustomEditorProvider {
+  openCustomDocument(uri: Uri): { uri: Uri };
+  resolveCustomEditor(document: { uri: Uri }, panel: FakeEditorPanel): void;
+}
+export const contentProviders = new Map<string, { provideTextDocumentContent(uri: Uri): string }>();
 export const visibleEditorsChanged = new EventEmitter<unknown>();
 export const window = {
   visibleTextEditors: [] as FakeEditor[],
@@ -220,11 +245,42 @@ export const window = {
     if (uri.path.includes("missing")) throw new Error("no such file");
     shownDocuments.push({ uri, options });
   },
-  async showWarningMessage(text: string): Promise<void> {
+  async showWarningMessage(text: string, ...buttons: string[]): Promise<string | undefined> {
     warnings.push(text);
+    return buttons.find((button) => button === picks.button);
   },
-  showInputBox: async (): Promise<string | undefined> => input.answer,
+  async showInformationMessage(): Promise<void> {},
+  async showInputBox(options: { validateInput?(text: string): string | null } = {}): Promise<string | undefined> {
+    input.asked += 1;
+    return input.answer !== undefined && options.validateInput?.(input.answer) ? undefined : input.answer;
+  },
+  async showQuickPick<T extends { label: string }>(items: readonly T[]): Promise<T | undefined> {
+    picks.offered = [...items];
+    return items.find(({ label }) => label === picks.item);
+  },
+  showOpenDialog: async (): Promise<Uri[] | undefined> => picks.files,
+  customEditors: null as CustomEditorProvider | null,
+  customEditorOptions: {} as Record<string, unknown>,
+  registerCustomEditorProvider(_id: string, provider: CustomEditorProvider, options: Record<string, unknown>): Disposable {
+    window.customEditors = provider;
+    window.customEditorOptions = options;
+    return new Disposable(() => undefined);
+  },
 };
+
+/** Files of virtual file systems, by path. */
+export const virtualFiles = new Map<string, { size: number; bytes: Uint8Array }>();
+export const languages = { setTextDocumentLanguage: async (document: unknown): Promise<unknown> => document };
+export const extensions = { all: [] as { packageJSON: unknown }[] };
+
+/** What an extension remembers. */
+export class FakeMemento {
+  readonly #values = new Map<string, unknown>();
+  get = (key: string): unknown => this.#values.get(key);
+  async update(key: string, value: unknown): Promise<void> {
+    this.#values.set(key, value);
+  }
+}
 
 export const settings: Record<string, unknown> = {};
 export const configurationChanged = new EventEmitter<{ affectsConfiguration(name: string): boolean }>();
@@ -232,8 +288,24 @@ export const workspace = {
   textDocuments: [] as FakeDocument[],
   onDidChangeConfiguration: configurationChanged.event,
   getConfiguration: () => ({ get: <T>(name: string, fallback: T): T => (settings[name] as T | undefined) ?? fallback }),
+  isTrusted: true,
+  workspaceFolders: undefined as { uri: Uri; name: string }[] | undefined,
+  getWorkspaceFolder: (uri: Uri) => workspace.workspaceFolders?.find((folder) => uri.path.startsWith(`${folder.uri.path}/`)),
+  asRelativePath: (uri: Uri): string => uri.path,
+  registerTextDocumentContentProvider(scheme: string, provider: { provideTextDocumentContent(uri: Uri): string }): Disposable {
+    contentProviders.set(scheme, provider);
+    return new Disposable(() => contentProviders.delete(scheme));
+  },
+  openTextDocument: async (uri: Uri): Promise<{ uri: Uri }> => ({ uri }),
   fs: {
+    stat: async (uri: Uri): Promise<{ size: number }> => {
+      const size = virtualFiles.get(uri.path)?.size;
+      if (size === undefined) throw new Error("no such file");
+      return { size };
+    },
     async readFile(uri: Uri): Promise<Uint8Array> {
+      const virtual = virtualFiles.get(uri.path)?.bytes;
+      if (virtual !== undefined) return virtual;
       if (uri.path.includes("missing")) throw new Error("no such file");
       return new TextEncoder().encode("one\ntwo\nthree\nfour\n");
     },
@@ -273,6 +345,34 @@ export class FakeView {
   }
 }
 
+/** An editor's webview. Disposing it is what closing its tab does. */
+export class FakeEditorPanel {
+  readonly messages: Record<string, unknown>[] = [];
+  readonly received = new EventEmitter<unknown>();
+  readonly #state = new EventEmitter<void>();
+  readonly #disposed = new EventEmitter<void>();
+  visible = true;
+  active = true;
+  readonly webview = {
+    options: {},
+    html: "",
+    cspSource: "https://webview.test",
+    asWebviewUri: (uri: Uri) => uri,
+    onDidReceiveMessage: this.received.event,
+    postMessage: async (message: Record<string, unknown>) => this.messages.push(message) > 0,
+  };
+  readonly onDidChangeViewState = this.#state.event;
+  readonly onDidDispose = this.#disposed.event;
+  show(visible: boolean, active = visible): void {
+    this.visible = visible;
+    this.active = active;
+    this.#state.fire();
+  }
+  dispose(): void {
+    this.#disposed.fire();
+  }
+}
+
 /** Forgets what earlier tests left. */
 export function resetVscode(): void {
   trackerFactories.length = 0;
@@ -282,5 +382,12 @@ export function resetVscode(): void {
   warnings.length = 0;
   window.visibleTextEditors = [];
   workspace.textDocuments = [];
+  workspace.workspaceFolders = undefined;
+  workspace.isTrusted = true;
+  launched.length = 0;
+  virtualFiles.clear();
+  extensions.all = [];
+  Object.assign(picks, { item: null, button: undefined, files: undefined, offered: [] });
+  Object.assign(input, { answer: undefined, asked: 0 });
   for (const name of Object.keys(settings)) delete settings[name];
 }

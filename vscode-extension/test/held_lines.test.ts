@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { lineName } from "../shared/held_names";
 import { heldByLine, shortOp } from "../shared/held_lines";
 import { isPartial, unseenCounts, unseenReasons, whyNoLedger } from "../shared/held_unseen";
 import { heldSnapshot, type TestLedger } from "./held_snapshot";
@@ -137,4 +138,16 @@ describe("what cannot be seen", () => {
     ];
     expect(unseenReasons({ ...heldSnapshot(ATTENTION), notices }).map(({ text: of }) => of)).toEqual(["DTensor is not read."]);
   });
+});
+
+describe("lineName", () => {
+  const site = { id: 0, file: "/app/train.py", line: 3, function: "train" };
+
+  it("is relative to where the program was started, also at the root of a container", () => {
+    expect(lineName(site, "/app")).toBe("train.py:3");
+    expect(lineName(site, "/app/")).toBe("train.py:3");
+    expect(lineName(site, "/")).toBe("app/train.py:3");
+  });
+
+  it("is whole where that is not known", () => expect(lineName(site, "")).toBe("/app/train.py:3"));
 });

@@ -15,7 +15,8 @@ beforeEach(async () => {
   vi.useFakeTimers();
   vscode.resetVscode();
   subscriptions = [];
-  exports = activate({ extensionUri: vscode.Uri.file("/extension"), subscriptions } as unknown as vscodeTypes.ExtensionContext);
+  const memory = { globalState: new vscode.FakeMemento(), workspaceState: new vscode.FakeMemento() };
+  exports = activate({ extensionUri: vscode.Uri.file("/extension"), subscriptions, ...memory } as unknown as vscodeTypes.ExtensionContext);
   view = new vscode.FakeView();
   vscode.window.provider?.resolveWebviewView(view);
 });

@@ -1,5 +1,7 @@
 /** What Python says about the golden sessions is what is read here. */
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { heldGroups, type Grouping } from "../shared/held_groups";
 import { heldModel } from "../shared/held_model";
@@ -8,7 +10,7 @@ import { STATISTIC_NAMES, type StatisticName } from "../shared/recorded_curve";
 import { SessionError } from "../shared/recorded_errors";
 import type { RecordedSession } from "../shared/recorded_session";
 import { gradientModel } from "../shared/gradient_model";
-import { answersAbout, goldenBytes, openSession, verify } from "./recorded_files";
+import { answersAbout, GOLDEN, goldenBytes, openSession, openWithout, verify } from "./recorded_files";
 
 type Plain = number | string | null;
 
@@ -39,6 +41,25 @@ interface Answers {
   readonly gaps: readonly (readonly [string | null, number])[];
 }
 
+async function expectWhole(session: RecordedSession, of: string, columns: Answers["curves"][string]): Promise<void> {
+  for (const statistic of ["l2", "min", "max"] as const) {
+    const curve = await session.curveOf(session.names.subject(of)!, statistic);
+    const at = new Map(columns.steps.map((step, row) => [step, row]));
+    const value = (row: number | undefined, column: StatisticName): number => (row === undefined ? Number.NaN : number(columns[column][row]!));
+    expect([...curve.steps]).toEqual([...session.steps.numbers()]);
+    expect([...curve.values], `${statistic} of ${of}`).toEqual([...curve.steps].map((step) => value(at.get(step), statistic)));
+    expect([...curve.nonfinite], `NaN and Inf of ${of}`).toEqual([...curve.steps].map((step) => value(at.get(step), "nan") + value(at.get(step), "inf")));
+  }
+}
+
+interface Handmade {
+  readonly totals?: Readonly<Record<string, Readonly<Record<string, Plain>>>>;
+}
+
+function handmade(name: string): Handmade {
+  return JSON.parse(readFileSync(join(GOLDEN, `${name}.json`), "utf8")) as Handmade;
+}
+
 /** JSON's words for what is no number. */
 function number(value: Plain): number {
   return value === "inf" ? Infinity : value === "-inf" ? -Infinity : value === null ? Number.NaN : Number(value);
@@ -50,7 +71,7 @@ async function curveOf(session: RecordedSession, name: string) {
   return session.curve(subject);
 }
 
-describe.each(["accumulate", "seed", "torn", "variants"])("%s", (name) => {
+describe.each(["accumulate", "followed", "seed", "series", "torn", "variants"])("%s", (name) => {
   const expected = answersAbout<Answers>(name);
 
   it("has the names, notices, sources and end that Python says", async () => {
@@ -75,6 +96,41 @@ describe.each(["accumulate", "seed", "torn", "variants"])("%s", (name) => {
       expect([...curve.steps]).toEqual(columns.steps);
       expect([...curve.backward]).toEqual(columns.backward);
       for (const statistic of STATISTIC_NAMES) expect([...curve.columns[statistic]], `${statistic} of ${of}`).toEqual(columns[statistic].map(number));
+    }
+  });
+
+  it("has the whole curve of each statistic, at every step, that Python says", async () => {
+    const session = await openSession(goldenBytes(name));
+    for (const [of, columns] of Object.entries(expected.curves)) await expectWhole(session, of, columns);
+  });
+
+  it("has the totals that were worked out by hand", async () => {
+    const session = await openSession(goldenBytes(name));
+    const totals = await session.totals();
+    const found = { gradient_norm: totals.gradientNorm, nonfinite: totals.nonfinite, held_bytes: totals.heldBytes };
+    expect([...totals.steps]).toEqual([...session.steps.numbers()]);
+    for (const [column, values] of Object.entries(handmade(name).totals ?? {})) {
+      for (const [step, value] of Object.entries(values)) {
+        const at = found[column as keyof typeof found][session.steps.position(Number(step))]!;
+        if (Number.isNaN(number(value))) expect(at, `${column} of step ${step}`).toBeNaN();
+        else expect(at / number(value) || 0, `${column} of step ${step}`).toBeCloseTo(number(value) ? 1 : 0, 6);
+      }
+    }
+  });
+
+  it("has the totals and curves that the records of each step have, where the records that stand for them are missing", async () => {
+    const bytes = goldenBytes(name);
+    const [session, bare] = await Promise.all([openSession(bytes), openWithout(bytes, "/series", "/totals")]);
+    expect(bare.reader.chunks("/series") + bare.reader.chunks("/totals")).toBe(0);
+    const [totals, plain] = await Promise.all([session.totals(), bare.totals()]);
+    expect([...totals.nonfinite]).toEqual([...plain.nonfinite]);
+    expect([...totals.heldBytes]).toEqual([...plain.heldBytes]);
+    totals.gradientNorm.forEach((norm, at) => expect(norm / plain.gradientNorm[at]! || 1).toBeCloseTo(1, 12));
+    expect((await session.calls()).variants()).toEqual((await bare.calls()).variants());
+    expect([...(await session.calls()).graphs(session.steps)]).toEqual([...(await bare.calls()).graphs(bare.steps)]);
+    for (const [of, columns] of Object.entries(expected.curves)) await expectWhole(bare, of, columns);
+    for (let at = 0; at < session.steps.length; at++) {
+      for (const part of ["loss", "startNs", "endNs", "costNs", "interrupted", "complete"] as const) expect(session.steps[part](at)).toEqual(bare.steps[part](at));
     }
   });
 
@@ -123,6 +179,16 @@ async function aboutDamaged(bytes: Uint8Array): Promise<unknown> {
     throw error;
   }
 }
+
+describe("a file of before series were written", () => {
+  it("has the curves and totals that one with them has", async () => {
+    const [older, newer] = [await openSession(goldenBytes("older/seed")), await openSession(goldenBytes("seed"))];
+    const w = { kind: "parameter", id: 0 } as const;
+    expect([...(await older.curveOf(w, "l2")).values]).toEqual([10, 9]);
+    expect(await older.curveOf(w, "max")).toEqual(await newer.curveOf(w, "max"));
+    expect(await older.totals()).toEqual(await newer.totals());
+  });
+});
 
 describe("a damaged session", () => {
   const { flips, cuts } = answersAbout<{ flips: unknown[]; cuts: unknown[] }>("damage");

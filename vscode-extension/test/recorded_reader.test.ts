@@ -10,7 +10,7 @@ import { SessionReader } from "../shared/recorded_reader";
 import { GRADIENT_STATES, type Topics } from "../shared/session";
 import { MemoryFile, goldenBytes, openReader, openSession, verify } from "./recorded_files";
 
-const NAMES = ["accumulate", "seed", "torn", "variants"] as const;
+const NAMES = ["accumulate", "followed", "seed", "series", "torn", "variants"] as const;
 const FOOTER = 9 + 20 + 8;
 
 async function all<T extends keyof Topics>(reader: SessionReader, topic: T): Promise<Topics[T][]> {
@@ -176,7 +176,7 @@ describe("a snapshot of a recorded step", () => {
     const snapshot = await session.snapshotOfStep(0);
     expect(states(snapshot.states!.state)).toEqual(["unread", "unread"]);
     expect(snapshot.missing).toEqual([{ part: "gradients", reason: "No gradient of a parameter was recorded in step 0." }]);
-    expect(session.gaps).toEqual([{ topic: "/gradients", offset: 3289, length: expect.any(Number), reason: expect.stringContaining("a chunk is damaged") }]);
+    expect(session.gaps).toEqual([{ topic: "/gradients", offset: 3329, length: expect.any(Number), reason: expect.stringContaining("a chunk is damaged") }]);
   });
 
   it("lacks its graph, and says so, where that is damaged", async () => {

@@ -9,15 +9,17 @@ import type { Tab } from "./view";
 export const TABS: readonly Tab[] = ["gradients", "graph", "held"];
 
 export interface TabsProps {
+  /** All three, where not said. */
+  readonly tabs?: readonly Tab[];
   readonly shown: Tab;
   readonly totals: StopSummary["totals"];
   readonly onTab: (tab: Tab) => void;
 }
 
-export function Tabs({ shown, totals, onTab }: TabsProps): JSX.Element {
+export function Tabs({ tabs = TABS, shown, totals, onTab }: TabsProps): JSX.Element {
   const list = useRef<HTMLDivElement>(null);
   const onKeyDown = (event: KeyboardEvent): void => {
-    const next = nextTab(shown, event.key);
+    const next = nextTab(shown, event.key, tabs);
     if (next === null) return;
     event.preventDefault();
     onTab(next);
@@ -25,7 +27,7 @@ export function Tabs({ shown, totals, onTab }: TabsProps): JSX.Element {
   };
   return (
     <div ref={list} class="tabs" role="tablist" aria-label={text.views} onKeyDown={onKeyDown}>
-      {TABS.map((tab) => (
+      {tabs.map((tab) => (
         <button
           key={tab}
           id={tabId(tab)}
@@ -53,9 +55,9 @@ export function panelId(tab: Tab): string {
 }
 
 /** Null where the key does not move between tabs. */
-export function nextTab(shown: Tab, key: string): Tab | null {
-  const at = TABS.indexOf(shown);
-  const to: Readonly<Record<string, number>> = { ArrowRight: at + 1, ArrowLeft: at + TABS.length - 1, Home: 0, End: TABS.length - 1 };
+export function nextTab(shown: Tab, key: string, tabs: readonly Tab[] = TABS): Tab | null {
+  const at = tabs.indexOf(shown);
+  const to: Readonly<Record<string, number>> = { ArrowRight: at + 1, ArrowLeft: at + tabs.length - 1, Home: 0, End: tabs.length - 1 };
   const index = to[key];
-  return index === undefined ? null : TABS[index % TABS.length]!;
+  return index === undefined ? null : tabs[index % tabs.length]!;
 }

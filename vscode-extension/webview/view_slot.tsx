@@ -10,6 +10,8 @@ export interface ViewSlotProps {
   readonly shown: boolean;
   /** The occasion for another try after a failure: another snapshot. */
   readonly occasion: unknown;
+  /** The name of a view that has a place of its own, and no tab. */
+  readonly region?: string;
   readonly children: () => JSX.Element;
 }
 
@@ -36,9 +38,10 @@ export class ViewSlot extends Component<ViewSlotProps, SlotState> {
     this.setState({ failure: error instanceof Error ? error.message : String(error) });
   }
 
-  override render({ tab, shown, children }: ViewSlotProps, { mounted, failure }: SlotState): JSX.Element {
+  override render({ tab, shown, region, children }: ViewSlotProps, { mounted, failure }: SlotState): JSX.Element {
+    const named = region === undefined ? { role: "tabpanel" as const, "aria-labelledby": tabId(tab) } : { role: "region" as const, "aria-label": region };
     return (
-      <div id={panelId(tab)} class="view" role="tabpanel" aria-labelledby={tabId(tab)} hidden={!shown}>
+      <div id={panelId(tab)} class="view" {...named} hidden={!shown}>
         {failure !== null ? <Failure message={failure} /> : mounted && <Drawn draw={children} />}
       </div>
     );

@@ -1,4 +1,7 @@
-"""Kept steps on disk: `<session>.steps/step-000812/{tensors.safetensors, state.json}`. Reading trusts nothing."""
+"""Kept steps on disk: `<session>.steps/step-000812/{tensors.safetensors, state.json}`. Reading trusts nothing.
+
+With `gradients=True` gradients.safetensors comes beside them as the step ends: a tensor a parameter, by "root:path".
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TENSORS = "tensors.safetensors"
+GRADIENTS = "gradients.safetensors"
 STATE = "state.json"
 LARGEST_STATE = 16 << 20
 LARGEST_HEADER = 16 << 20
@@ -61,11 +65,25 @@ def write_step(session: Path, state: KeptState, tensors: Mapping[str, torch.Tens
     return len(text) + (folder / TENSORS).stat().st_size
 
 
+def write_gradients(session: Path, step: int, tensors: Mapping[str, torch.Tensor]) -> int:
+    """Write the gradients of a step that is kept, whole or not at all; returns their size. Raises as `write_step`."""
+    from safetensors.torch import save_file  # noqa: PLC0415 # pyright: ignore[reportUnknownVariableType] # as above
+
+    path = step_folder(session, step) / GRADIENTS
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        save_file(dict(tensors), unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path.stat().st_size
+
+
 def remove_folder(folder: Path) -> None:
-    """Remove a kept step: the two files that are ours, and the folder when nothing else is in it."""
+    """Remove a kept step: the files that are ours, and the folder when nothing else is in it."""
     if folder.is_symlink():
         return
-    for name in (TENSORS, STATE):
+    for name in (TENSORS, GRADIENTS, STATE):
         with contextlib.suppress(OSError):
             (folder / name).unlink()
     with contextlib.suppress(OSError):
@@ -102,6 +120,13 @@ class KeptStep:
         self.state = _read_state(folder / STATE)
         self.entries = _read_header(folder / TENSORS)
         self._loaded: dict[str, torch.Tensor] = {}
+        kept = folder / GRADIENTS
+        self.gradients: dict[str, Entry] | None = _read_header(kept) if kept.exists() else None
+        """Gradients by "root:path"; None where they were not kept."""
+
+    def gradient(self, name: str) -> torch.Tensor:
+        """Read one of `gradients`. Raises NotKept."""
+        return self._load(name, (self.gradients or {})[name], GRADIENTS)
 
     def entry(self, name: str) -> Entry:
         """Describe a tensor without reading it. Raises NotKept when the file has none of that name."""
@@ -114,7 +139,7 @@ class KeptStep:
         """Read a tensor into the CPU's memory, once."""
         if name not in self._loaded:
             entry = self.entry(name)
-            self._loaded[name] = self._load(name, entry)
+            self._loaded[name] = self._load(name, entry, TENSORS)
         return self._loaded[name]
 
     def value(self, spelled: dict[str, Any], device: torch.device | None = None) -> torch.Tensor:
@@ -126,15 +151,15 @@ class KeptStep:
         made.copy_(kept)
         return made.requires_grad_() if spelled.get("requires_grad") is True else made
 
-    def _load(self, name: str, entry: Entry) -> torch.Tensor:
+    def _load(self, name: str, entry: Entry, file_name: str) -> torch.Tensor:
         from safetensors import SafetensorError, safe_open  # noqa: PLC0415 # optional
 
         try:
-            opened: Any = safe_open(self.folder / TENSORS, framework="pt", device="cpu")
+            opened: Any = safe_open(self.folder / file_name, framework="pt", device="cpu")
             with opened as file:
                 tensor: torch.Tensor = file.get_tensor(name)
         except SafetensorError as error:
-            raise NotKept(f"{TENSORS} cannot be read: {error}") from error
+            raise NotKept(f"{file_name} cannot be read: {error}") from error
         if tensor.dtype != entry.dtype or list(tensor.shape) != entry.shape:
             raise NotKept(f"tensor {name!r:.100} is not what the header says")
         return tensor
@@ -204,23 +229,23 @@ def _read_header(path: Path) -> dict[str, Entry]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(LARGEST_HEADER, size - 8):
-            raise NotKept(f"{TENSORS} is damaged: its header says it is {length} bytes long")
+            raise NotKept(f"{path.name} is damaged: its header says it is {length} bytes long")
         text = file.read(length)
     try:
         header: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise NotKept(f"{TENSORS} is damaged: {error}") from error
+        raise NotKept(f"{path.name} is damaged: {error}") from error
     if not isinstance(header, dict):
-        raise NotKept(f"{TENSORS} is damaged: its header is no table")
+        raise NotKept(f"{path.name} is damaged: its header is no table")
     described: dict[str, Any] = header  # pyright: ignore[reportUnknownVariableType] # JSON
     described.pop("__metadata__", None)
-    entries = {name: _entry(name, entry, size - 8 - length) for name, entry in described.items()}
+    entries = {name: _entry(name, entry, size - 8 - length, path.name) for name, entry in described.items()}
     if sum(entry.bytes for entry in entries.values()) != size - 8 - length:
-        raise NotKept(f"{TENSORS} is damaged: its tensors do not fill it")
+        raise NotKept(f"{path.name} is damaged: its tensors do not fill it")
     return entries
 
 
-def _entry(name: str, entry: Any, room: int) -> Entry:
+def _entry(name: str, entry: Any, room: int, file_name: str) -> Entry:
     try:
         shape: list[int] = list(entry["shape"])
         dtype, (start, end) = DTYPES[entry["dtype"]], entry["data_offsets"]
@@ -231,5 +256,5 @@ def _entry(name: str, entry: Any, room: int) -> Entry:
         needed, start, end = -1, 0, 0
         dtype, shape = torch.uint8, []
     if needed != end - start or not 0 <= start <= end <= room:
-        raise NotKept(f"{TENSORS} is damaged: what it says of tensor {name!r:.100} does not fit")
+        raise NotKept(f"{file_name} is damaged: what it says of tensor {name!r:.100} does not fit")
     return Entry(dtype, shape, needed)

@@ -15,12 +15,17 @@ class KeepSteps:
     Every `every`-th step stays. The newest `last` steps stand in a ring, older ones go. With `on_nonfinite` the
     ring stays as it is when a gradient that is NaN or infinite was first seen, as often as that begins anew (at
     most `PINNED_STEPS` steps); it is at least one step long. `budget_bytes` bounds all that is kept on disk.
+
+    `gradients` keeps each parameter's gradient too, as the optimizer was given it, so that a replay compares values
+    and not only their statistics: the parameters' size once more on disk, and one copy of them as the optimizer is
+    called.
     """
 
     every: int = 0
     last: int = 0
     on_nonfinite: bool = False
     budget_bytes: int = 16 << 30
+    gradients: bool = False
 
     @property
     def ring(self) -> int:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from gradwatch.capture.kept_files import remove_all, remove_empty, remove_folder, step_folder, write_step
+from gradwatch.capture.kept_files import (
+    remove_all,
+    remove_empty,
+    remove_folder,
+    step_folder,
+    write_gradients,
+    write_step,
+)
+from gradwatch.capture.kept_gradients import OptimizerGradients
 from gradwatch.capture.kept_state import (
     STEP_FORMAT,
     STEP_VERSION,
@@ -66,6 +74,15 @@ class _Copied:
 
 
 @dataclass(frozen=True, slots=True)
+class _CopiedGradients:
+    """The gradients of a kept step on their way to the disk."""
+
+    step: int
+    tensors: dict[str, torch.Tensor]
+    arrived: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class _Judged:
     """The gradients of a step were seen."""
 
@@ -87,6 +104,7 @@ class KeptSteps:
         self._optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
         self._scalers: list[weakref.ref[Any]] = []
         self._nonfinite = False
+        self._gradients: tuple[int, OptimizerGradients] | None = None
         self.modes: Modes | None = None
         self.begins_in_calls = False
         """Whether the program says where its steps begin: then nothing is kept between them."""
@@ -102,6 +120,7 @@ class KeptSteps:
 
     def begin(self, step: int, models: Mapping[str, nn.Module], batch: Batch | None) -> None:
         """A step begins: keep it, if it is one to keep."""
+        self._take_gradients()
         self._tell_failures()
         if not self._keep.wants(step):
             return
@@ -110,7 +129,7 @@ class KeptSteps:
             with unseen(), torch.no_grad():
                 self._copy(step, models, batch, modes)
         except NotKept as why:
-            self._refuse(step, str(why))
+            self._refuse(f"Step {step}", str(why))
 
     def saw(self, record: Record) -> None:
         """Read whether the gradients of a step are finite, as they are written."""
@@ -118,12 +137,15 @@ class KeptSteps:
             columns = [record.columns[name] for name in ("nan", "inf") if name in record.columns]
             self._nonfinite = self._nonfinite or any(bool(np.frombuffer(c.data, c.dtype).any()) for c in columns)
         elif isinstance(record, Step):
+            if self._gradients is not None and self._gradients[0] <= record.number:  # records may come late
+                self._take_gradients()
             if self._keep.ring:
                 self._shelf.put(_Judged(record.number, self._nonfinite))
             self._nonfinite = False
 
     def stop(self) -> None:
         """Wait until everything is written."""
+        self._take_gradients()
         self._shelf.close()
         remove_empty(self._path)
         self._tell_failures()
@@ -131,13 +153,17 @@ class KeptSteps:
 
     def abandon(self) -> None:
         """In a forked child, which has no thread of ours: leave the parent's files alone."""
+        gradients, self._gradients = self._gradients, None
+        if gradients is not None:
+            gradients[1].remove()
         self._shelf.abandon()
 
     def _copy(self, step: int, models: Mapping[str, nn.Module], batch: Batch | None, modes: Modes) -> None:
         if self._shelf.waiting() >= MOST_WAITING:
             raise NotKept(f"{MOST_WAITING} steps still wait for the disk. Keep fewer: a larger every=")
         tensors = TensorsToKeep()
-        state = self._state(step, self._training(models), (batch, modes), tensors)
+        training = self._training(models)
+        state = self._state(step, training, (batch, modes), tensors)
         if tensors.bytes > self._keep.budget_bytes:
             raise NotKept(
                 f"it takes {tensors.bytes:,} bytes, and budget_bytes is {self._keep.budget_bytes:,}. Give a larger one"
@@ -145,6 +171,24 @@ class KeptSteps:
         copies = tensors.copies()
         used = {tensor.device for tensor in tensors.tensors.values() if tensor.device.type == "cuda"}
         self._shelf.put(_Copied(state, copies, [_marked(device) for device in used], self._keep.is_permanent(step)))
+        if self._keep.gradients:
+            self._gradients = step, OptimizerGradients(training, self._take_gradients)
+
+    def _take_gradients(self) -> None:
+        """Every optimizer was called, or the step is over: hand over what there is, and say what is not."""
+        if self._gradients is None:
+            return
+        (step, found), self._gradients = self._gradients, None
+        missing = found.waiting
+        found.remove()
+        for why in found.left_out:
+            self._refuse(f"A gradient of step {step}", why)
+        if missing:
+            self._refuse(f"Gradients of step {step}", f"{missing} optimizers were not called in it")
+        if found.tensors:
+            devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+            arrived = [_marked(device) for device in devices if torch.cuda.is_initialized()]
+            self._shelf.put(_CopiedGradients(step, found.tensors, arrived))
 
     def _state(
         self, step: int, training: Training, rest: tuple[Batch | None, Modes], tensors: TensorsToKeep
@@ -185,10 +229,11 @@ class KeptSteps:
         self._optimizers = [weakref.ref(thing) for thing in found if issubclass(type(thing), torch.optim.Optimizer)]
         self._scalers = [weakref.ref(thing) for thing in found if issubclass(type(thing), torch.amp.GradScaler)]  # pyright: ignore[reportPrivateImportUsage] # public in the documentation
 
-    def _refuse(self, step: int, why: str) -> None:
+    def _refuse(self, what: str, why: str) -> None:
         if why not in self._told:
             self._told.add(why)
-            self._tell(Notice("recorder", f"Step {step} was not kept: {why}."))
+            were = "were" if what.startswith("Gradients") else "was"
+            self._tell(Notice("recorder", f"{what} {were} not kept: {why}."))
 
     def _tell_failures(self) -> None:
         while self._shelf.failures:
@@ -215,10 +260,10 @@ class Shelf:
     """The kept steps on disk. One thread writes, judges and removes; it alone knows what is there."""
 
     def __init__(self, keep: KeepSteps, path: Path) -> None:
-        self.failures: list[tuple[int, str]] = []
+        self.failures: list[tuple[str, str]] = []
         self._keep = keep
         self._path = path
-        self._queue: queue.SimpleQueue[_Copied | _Judged | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Copied | _CopiedGradients | _Judged | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._copied = self._written = 0
         self._sizes: dict[int, int] = {}
@@ -229,7 +274,7 @@ class Shelf:
     def waiting(self) -> int:
         return self._copied - self._written
 
-    def put(self, item: _Copied | _Judged) -> None:
+    def put(self, item: _Copied | _CopiedGradients | _Judged) -> None:
         self._copied += isinstance(item, _Copied)
         self._queue.put(item)
         if self._thread is None:
@@ -260,11 +305,16 @@ class Shelf:
             if isinstance(item, _Judged):
                 self._judge(item)
                 continue
+            is_step = isinstance(item, _Copied)
             try:
-                self._write(item)
+                if is_step:
+                    self._write(item)
+                else:
+                    self._write_gradients(item)
             except Exception as error:  # noqa: BLE001 # whatever it is, the program goes on
-                self.failures.append((item.state.step, _reason(error)))
-            self._written += 1
+                what = f"Step {item.state.step}" if is_step else f"Gradients of step {item.step}"
+                self.failures.append((what, _reason(error)))
+            self._written += is_step
 
     def _write(self, copied: _Copied) -> None:
         for event in copied.arrived:
@@ -277,6 +327,17 @@ class Shelf:
         self._sizes[step] = write_step(self._path, copied.state, copied.tensors)
         if not copied.permanent and step not in self._ring:
             self._ring.append(step)
+
+    def _write_gradients(self, copied: _CopiedGradients) -> None:
+        for event in copied.arrived:
+            event.synchronize()
+        if copied.step not in self._sizes:
+            return  # the step itself was not kept, which was told, or has been let go
+        needed = sum(tensor.numel() * tensor.element_size() for tensor in copied.tensors.values())
+        there = sum(self._sizes.values())
+        if there + needed > self._keep.budget_bytes:
+            raise NotKept(f"what was kept before takes {there:,} bytes of a budget of {self._keep.budget_bytes:,}")
+        self._sizes[copied.step] += write_gradients(self._path, copied.step, copied.tensors)
 
     def _judge(self, judged: _Judged) -> None:
         """Pin the ring where non-finite gradients begin, then let the oldest of those judged go."""

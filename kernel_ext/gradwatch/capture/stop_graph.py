@@ -119,5 +119,5 @@ class StopGraph:
 
 
 def _texts(sites: list[Site]) -> list[str]:
-    lines = {file: (source_text(file) or "").splitlines() for file in {site.file for site in sites}}
+    lines = {file: (source_text(file) or "").split("\n") for file in {site.file for site in sites}}
     return [lines[site.file][site.line - 1].strip() if 0 < site.line <= len(lines[site.file]) else "" for site in sites]

@@ -1,1 +1,1 @@
-"""What the magics are made of. Only magics.py and cell.py import IPython."""
+"""What the magics are made of. Only magics.py, cell.py and panels.py import IPython."""

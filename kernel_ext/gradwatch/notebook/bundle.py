@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from rich.console import Group
 
-from gradwatch.reporters import content, html, numbers, page, terminal
+from gradwatch.reporters import content, html, numbers, page, svg, terminal
 from gradwatch.reporters.gradient_rows import common_prefix, grouped, merged
 from gradwatch.reporters.terminal_graph import TreeOptions, graph_sentence, graph_tree
 from gradwatch.reporters.terminal_held import classes_line, held_bars
@@ -25,6 +25,7 @@ Bundle = dict[str, str]
 NameOfCell: TypeAlias = "Callable[[str], str | None]"
 """Gives the name of the cell that a file name of IPython's stands for, as in tracebacks: In[3]."""
 
+SVG = "image/svg+xml"
 TEXT_WIDTH = 100
 TEXT_ROWS = 40
 TEXT_HELD = 12
@@ -39,21 +40,30 @@ _UNKNOWN_CELL = re.compile(r"(?:^|[/\\])ipykernel_\d+[/\\](\d{1,4})\d*\.py$|^<ip
 R = TypeVar("R")
 
 
-def message(sentence: str, hint: str = "") -> Bundle:
-    return {"text/html": html.message(sentence, hint), "text/plain": "\n".join(filter(None, (sentence, hint)))}
-
-
 def show(session: Session, name_of_cell: NameOfCell, step: int | None = None, hint: str = "") -> Bundle:
     """Bundle a session's gradient flow and held memory. Raises UsageError for an unknown step."""
     report = _with_cells(content.show_report(session, step), session, name_of_cell)
+    return _bundle(html.show(report, hint=hint), *_show_texts(report), hint)
+
+
+def picture(session: Session, name_of_cell: NameOfCell, step: int | None = None, hint: str = "") -> Bundle:
+    """Bundle the same as a picture, for wherever nothing runs. Raises UsageError for an unknown step."""
+    report = _with_cells(content.show_report(session, step), session, name_of_cell)
+    return {SVG: svg.picture(report, hint=hint), **_text(*_show_texts(report), hint)}
+
+
+def picture_of_message(sentence: str, hint: str = "") -> Bundle:
+    return {SVG: svg.message(sentence, hint), "text/plain": "\n".join(filter(None, (sentence, hint)))}
+
+
+def _show_texts(report: ShowReport) -> list[RenderableType]:
     texts: list[RenderableType] = [html.summary(report)]
     if report["gradients"] and report["step"] is not None:
         texts.append(terminal.gradients(_grouped_gradients(report), TEXT_WIDTH))
     if report["held"] is not None:
         held: HeldReport = cast("HeldReport", {**report, "held": {**report["held"], "by": report["held"]["by"][:1]}})
         texts.append(terminal.held(held, TEXT_WIDTH, TEXT_HELD))
-    texts += [f"{notice['kind']}: {notice['text']}" for notice in report["notices"]]
-    return _bundle(html.show(report, hint=hint), *texts, hint)
+    return [*texts, *(f"{notice['kind']}: {notice['text']}" for notice in report["notices"])]
 
 
 def gradients(session: Session, name_of_cell: NameOfCell, options: Namespace) -> Bundle:
@@ -96,8 +106,12 @@ def graph_now(session: Session, name_of_cell: NameOfCell, what: str) -> Bundle:
 
 
 def _bundle(element: str, *texts: RenderableType) -> Bundle:
+    return {"text/html": element, **_text(*texts)}
+
+
+def _text(*texts: RenderableType) -> Bundle:
     body = Group(*(text for text in texts if text != ""))
-    return {"text/html": element, "text/plain": page.plain_text(body, TEXT_WIDTH).rstrip("\n")}
+    return {"text/plain": page.plain_text(body, TEXT_WIDTH).rstrip("\n")}
 
 
 def _notices(session: Session) -> list[NoticeRow]:

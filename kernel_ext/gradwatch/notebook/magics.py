@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from IPython.display import display  # pyright: ignore[reportUnknownVariableType
 from gradwatch.errors import GradwatchError, MissingDependency, UsageError
 from gradwatch.notebook import cell as inner_cell
 from gradwatch.notebook.options import COMMANDS, USAGE, parse_cell, parse_line, print_help
+from gradwatch.notebook.panels import Panels, first_file
 from gradwatch.reporters import numbers
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from gradwatch.capture.recorder import Recorder
+    from gradwatch.notebook.panels import ShownPanel
     from gradwatch.session.session import Session
 
 NEXT = "Next: %gradwatch gradients · held --by module · graph"
+NO_STEP_YET = "No step is over yet; this picture is drawn when it ends: %gradwatch stop"
 KEPT = f"{NEXT}. Kept until the next %%gradwatch; -o FILE keeps it for good."
 
 
@@ -85,6 +88,7 @@ class GradwatchMagics(Magics):
         self._scratch: Path | None = None
         self._forget_scratch: weakref.finalize[..., Any] | None = None
         self._cells = 0
+        self._panels = Panels(shell)
 
     @needs_local_scope
     @no_var_expand
@@ -108,6 +112,7 @@ class GradwatchMagics(Magics):
         if self._started is not None:
             self._started.stop()
             self._started = None
+        self._panels.rest()
         if self._forget_scratch is not None:
             self._forget_scratch()
 
@@ -121,6 +126,8 @@ class GradwatchMagics(Magics):
             self._watch(options, scope)
         elif command in ("status", "stop"):
             self._status() if command == "status" else self._stop()
+        elif command in ("panel", "open"):
+            self._panel(options.step) if command == "panel" else self._open(options)
         elif options.command in ("held", "graph") and options.variable is not None:
             self._look_at_tensor(options, scope)
         else:
@@ -133,7 +140,7 @@ class GradwatchMagics(Magics):
         self._started = recorder
         self._latest = path
         what = ", ".join(options.models) or "whatever trains"
-        print(f"Recording {what} to {path}, detail {options.detail}. Look: %gradwatch show. End: %gradwatch stop")
+        print(f"Recording {what} to {path}, detail {options.detail}. Look: %gradwatch panel. End: %gradwatch stop")
 
     def _start(self, models: list[Any], path: Path, options: Namespace) -> Recorder:
         recorder = _running()
@@ -173,26 +180,51 @@ class GradwatchMagics(Magics):
         self._latest = recorder.path
         with self._session() as session:
             steps = numbers.counted(len(session.steps), "step")
+            self._panels.renew_picture(recorder.path, lambda: self._picture(session, None, NEXT))
         print(f"Recorded {steps} to {recorder.path}. Look: %gradwatch show")
+
+    def _panel(self, step: int | None) -> None:
+        """Show the session that is recorded, or the latest, and a picture of it, which is renewed when it ends."""
+        from gradwatch.notebook import bundle  # noqa: PLC0415  # loads numpy and rich
+
+        recorder = _running()
+        with self._session(or_empty=True) as session:
+            if step is None and recorder is not None and not len(session.steps):
+                shown = bundle.picture_of_message(f"{session.path} is being recorded. {NO_STEP_YET}")
+            else:
+                shown = self._picture(session, step, NEXT)
+            self._panels.show(session.path, step=step)
+            self._panels.show_picture(session.path, shown, is_live=recorder is not None)
+
+    def _open(self, options: Namespace) -> None:
+        opened = Path(options.file)
+        hint = f"Compare: gradwatch diff {options.file} {options.other}" if options.other else NEXT
+        if options.other:
+            with self._session(first_file(Path(options.other))):
+                pass  # that it can be read is known before anything is shown
+        with self._session(first_file(opened)) as session:
+            shown = self._picture(session, options.step, hint)
+            self._latest = session.path
+        self._panels.show(opened, Path(options.other) if options.other else None, step=options.step)
+        _display(shown)
+
+    def _picture(self, session: Session, step: int | None, hint: str) -> dict[str, str]:
+        from gradwatch.notebook import bundle  # noqa: PLC0415  # loads numpy and rich
+
+        return bundle.picture(session, self._name_of_cell, step, hint)
 
     def _look_at_session(self, options: Namespace) -> None:
         from gradwatch.notebook import bundle  # noqa: PLC0415  # loads numpy and rich
 
-        if options.command == "open":
-            opened = Path(options.file)
-            with self._session(opened) as session:
+        with self._session() as session:
+            if options.command == "show":
                 shown = bundle.show(session, self._name_of_cell, options.step, NEXT)
-            self._latest = opened
-        else:
-            with self._session() as session:
-                if options.command == "show":
-                    shown = bundle.show(session, self._name_of_cell, options.step, NEXT)
-                elif options.command == "gradients":
-                    shown = bundle.gradients(session, self._name_of_cell, options)
-                elif options.command == "held":
-                    shown = bundle.held(session, self._name_of_cell, options.step, options.by or "line")
-                else:
-                    shown = bundle.graph(session, self._name_of_cell, options.step)
+            elif options.command == "gradients":
+                shown = bundle.gradients(session, self._name_of_cell, options)
+            elif options.command == "held":
+                shown = bundle.held(session, self._name_of_cell, options.step, options.by or "line")
+            else:
+                shown = bundle.graph(session, self._name_of_cell, options.step)
         _display(shown)
 
     def _look_at_tensor(self, options: Namespace, scope: dict[str, Any]) -> None:
@@ -219,32 +251,33 @@ class GradwatchMagics(Magics):
         recorder = self._start(models, path, options)
         reason = "stopped"
         try:
+            panel = self._panels.show(path)
             result = inner_cell.run_inside(self._shell, f"%%gradwatch {line}".rstrip(), cell)
             error = result.error_before_exec or result.error_in_exec
             reason = "the cell ended" if error is None else f"{type(error).__name__}: {error}"
         finally:
             recorder.stop(reason)
         self._latest = path
-        if result.error_before_exec is None:
-            self._show_cell("" if options.output else KEPT)
+        if panel is not None or result.error_before_exec is None:
+            self._show_cell("" if options.output else KEPT, panel)
 
-    def _show_cell(self, hint: str) -> None:
-        """Show what a cell trained. Its own error is out already, so ours must not be another one."""
+    def _show_cell(self, hint: str, panel: ShownPanel | None) -> None:
+        """Show what a cell trained, if anything. Its own error is out already, so ours must not be another one."""
         from gradwatch.notebook import bundle  # noqa: PLC0415  # loads numpy and rich
 
         try:
             with self._session() as session:
                 if len(session.steps):
-                    shown = bundle.show(session, self._name_of_cell, None, hint or NEXT)
-                else:
-                    shown = bundle.message(bundle.NOT_TRAINED, bundle.NOT_TRAINED_HINT)
+                    return _display(self._picture(session, None, hint or NEXT))
+            shown = bundle.picture_of_message(bundle.NOT_TRAINED, bundle.NOT_TRAINED_HINT)
         except GradwatchError as error:
-            shown = bundle.message(str(error))
-        _display(shown)
+            shown = bundle.picture_of_message(str(error))
+        _display(shown) if panel is None else panel.replace(shown)
+        return None
 
     @contextmanager
-    def _session(self, path: Path | None = None) -> Generator[Session, None, None]:
-        """Open `path`, or the session that runs, or the latest."""
+    def _session(self, path: Path | None = None, *, or_empty: bool = False) -> Generator[Session, None, None]:
+        """Open `path`, or the session that runs, or the latest. `or_empty`: one without a step yet will do."""
         from gradwatch.session.session import Session  # noqa: PLC0415  # loads numpy and msgspec
 
         recorder = _running()
@@ -255,7 +288,7 @@ class GradwatchMagics(Magics):
         if path is None:
             raise UsageError("There is no session yet. Record one: %gradwatch watch model. Or: %gradwatch open FILE")
         with Session(path) as session:
-            if recorder is not None and path == recorder.path and not len(session.steps):
+            if recorder is not None and path == recorder.path and not len(session.steps) and not or_empty:
                 raise UsageError(f"{path} is being recorded, and no step is over yet. Train, then look again.")
             yield session
 
@@ -267,7 +300,8 @@ class GradwatchMagics(Magics):
         folder = self._scratch
         assert folder is not None  # noqa: S101  # made above
         for old in folder.iterdir():
-            old.unlink()
+            with suppress(OSError):  # Windows keeps a file that a panel reads at this moment
+                old.unlink()
         self._cells += 1
         return folder / f"cell-{self._cells}.gradwatch"
 

@@ -24,11 +24,13 @@ USAGE = """\
                             bytes held for backward; of a live tensor with no recording
 %gradwatch graph [VARIABLE] [--step N]
                             the autograd graph, by module; of a live tensor with no recording
-%gradwatch open FILE        look at a session file
+%gradwatch panel            the session as in the editor, live while it is recorded
+%gradwatch open FILE [OTHER] [--step N]
+                            look at a session file in that panel, beside another one
 %gradwatch help [COMMAND]   all options of a command
 
 %%gradwatch [MODEL ...] [-o FILE] [--detail ...] [--force]
-                            record this cell, show its gradient flow and held memory under it
+                            record this cell, with its panel above and its picture below
 """
 
 
@@ -130,7 +132,8 @@ def _add_step(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="session file")
+    parser.add_argument("file", metavar="FILE", help="session file, or a folder with those of ranks")
+    parser.add_argument("other", nargs="?", metavar="OTHER", help="a session to compare with")
     _add_step(parser)
 
 
@@ -150,6 +153,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "gradients": ("Show every gradient at one step of the latest session.", _add_gradients),
     "held": ("Show the bytes held for backward, in the latest session or by a live tensor.", _add_held),
     "graph": ("Show the autograd graph, of the latest session or behind a live tensor.", _add_graph),
-    "open": ("Look at a session file.", _add_file),
+    "panel": ("Show the session that is recorded, or the latest, as in the editor.", _add_step),
+    "open": ("Look at a session file as in the editor.", _add_file),
     "help": ("Say what the commands are, or what options one has.", _add_command),
 }

@@ -113,7 +113,8 @@ def _walked_call(session: Session, step: StepView, *, look_back: bool) -> Backwa
         recorded = [(call.step, call.index) for call in session.reader.records(Backward) if call.ledger >= 0]
         if recorded:
             number, index = recorded[-1]
-            return next(call for call in session.step(number).backwards if call.index == index)
+            found = (call for call in session.step(number).backwards if call.index == index)
+            return next(found, calls[0] if calls else None)
     return calls[0] if calls else None
 
 

@@ -1,4 +1,4 @@
-"""The shape of `gradwatch diff --json`.
+"""The shapes of `gradwatch diff --json`: of two sessions (DiffReport), or of the ranks in folders (RanksReport).
 
 Spelled as the other reports are (json.py): a number that is not finite is the string "nan", "inf" or "-inf",
 null is what is not known, bytes are integers.
@@ -205,11 +205,12 @@ class GraphDiff(TypedDict):
 
 
 class DiffReport(TypedDict):
-    """`gradwatch diff --json`. `parts` is the answer: the exit code is 1 where it is true, else 0.
+    """`gradwatch diff A B --json`, of two sessions or two steps of one.
 
-    It holds where losses or gradients part, or one session alone has a parameter. Other lengths, graphs and held
-    memory are told, and do not count. Statistics are compared, not values: `parts` false says that no
-    difference is seen in the statistics.
+    `parts` is the answer: the exit code is 1 where it is true, else 0. It holds where losses or gradients part,
+    or one session alone has a parameter. Other lengths, graphs and held memory are told, and do not count.
+    Statistics are compared, not values: `parts` false says that no difference is seen in the statistics. Lists of
+    partings and nodes end after `gradwatch.session.compare_result.MOST_LISTED`; `notes` say how many are left out.
     """
 
     format: str
@@ -230,3 +231,55 @@ class DiffReport(TypedDict):
     only_a: OnlyRow
     only_b: OnlyRow
     notes: list[str]
+
+
+class RankRow(TypedDict):
+    """A pair of ranks. `step` is the first at which gradients or losses part, by the first session's numbers.
+
+    `gradients` and `loss` say what parts there; both are null, and `parts` true, where one alone has a parameter.
+    `parts` is null where the two could not be compared: `error` says why.
+    """
+
+    rank: int
+    rank_b: int
+    path: str
+    path_b: str
+    parts: bool | None
+    step: int | None
+    step_b: int | None
+    gradients: PartingRow | None
+    loss: LossPartingRow | None
+    compared: ComparedRow | None
+    error: str | None
+
+
+class UnreadableRow(TypedDict):
+    """A session file that cannot be opened, and why."""
+
+    path: str
+    reason: str
+
+
+class RanksReport(TypedDict):
+    """`gradwatch diff FOLDER [FOLDER] --json`: ranks paired by number; of one folder each with its lowest (`b` null).
+
+    `parts`: some pair does (exit code 1). `complete`: every pair was compared and every file opened; else the exit
+    code is 2 where none parts. Ranks of one folder see different data, so that only their parameters are compared.
+    `first` is the whole comparison of the pair that parts first. Of those that part at one step it is one whose own
+    nodes, module outputs or loss do, where there is one: averaging hands a difference on to the others' parameters.
+    `only_a` and `only_b` are ranks of one folder alone: told, and not counted.
+    """
+
+    format: str
+    version: int
+    command: Literal["diff"]
+    parts: bool
+    complete: bool
+    a: str
+    b: str | None
+    tolerance: DiffTolerance
+    ranks: list[RankRow]
+    first: DiffReport | None
+    only_a: list[int]
+    only_b: list[int]
+    unreadable: list[UnreadableRow]

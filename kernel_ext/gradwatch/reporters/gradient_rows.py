@@ -60,22 +60,34 @@ class Curves:
         self.steps = [int(self._numbers[end - 1]) for end in ends]
         self._values = np.zeros((0, points))
         self._seen = np.zeros((0, points), dtype=bool)
+        self._row_of: dict[int, int] = {}
+        self._last: tuple[bytes, NDArray[np.int64]] = b"", np.empty(0, np.int64)
 
     def add(self, step: int, subjects: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Take in the values of some subjects (small integers) at a step; steps come in order."""
-        self._make_room(int(subjects.max(initial=-1)) + 1)
+        """Take in the values of some subjects at a step; steps come in order."""
+        rows = self._rows(subjects)
         point = int(np.searchsorted(self.steps, step))
         if point == len(self.steps):
             return
-        fresh = np.isfinite(self._values[subjects, point])
-        self._values[subjects[fresh], point] = values[fresh]
-        self._seen[subjects, point] = True
+        fresh = np.isfinite(self._values[rows, point])
+        self._values[rows[fresh], point] = values[fresh]
+        self._seen[rows, point] = True
 
     def of(self, subject: int) -> list[float | None]:
-        if subject >= len(self._values):
+        row = self._row_of.get(subject)
+        if row is None:
             return [None] * len(self.steps)
-        pairs = zip(self._values[subject].tolist(), self._seen[subject].tolist(), strict=True)
+        pairs = zip(self._values[row].tolist(), self._seen[row].tolist(), strict=True)
         return [value if seen else None for value, seen in pairs]
+
+    def _rows(self, subjects: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the subjects stand: mostly they are those of the step before. A file may number them anyhow."""
+        key = subjects.tobytes()
+        if key != self._last[0]:
+            rows = [self._row_of.setdefault(subject, len(self._row_of)) for subject in subjects.tolist()]
+            self._last = key, np.array(rows, dtype=np.int64)
+            self._make_room(len(self._row_of))
+        return self._last[1]
 
     def _make_room(self, count: int) -> None:
         missing = max(0, count - len(self._values))
@@ -170,8 +182,9 @@ def _updates(session: Session, step: int) -> dict[int, tuple[float, float]]:
     found: dict[int, tuple[float, float]] = {}
     for record in session.reader.records_of_step(OptimizerStep, step):
         if {"parameter_norm", "update_ratio"} <= set(record.columns):
-            columns = (record.subjects, record.columns["parameter_norm"], record.columns["update_ratio"])
-            subjects, norms, ratios = (as_array(column, session.path).tolist() for column in columns)
+            subjects = as_array(record.subjects, session.path).tolist()
+            columns = (record.columns["parameter_norm"], record.columns["update_ratio"])
+            norms, ratios = (as_array(column, session.path, len(subjects)).tolist() for column in columns)
             found |= dict(zip(subjects, zip(norms, ratios, strict=True), strict=True))
     return found
 
@@ -194,6 +207,12 @@ def _node_names(at_step: GradientRows) -> list[str]:
     ]
 
 
+def _norm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """L2 norm, (1,): by the largest finite value, whose square may be beyond what a number holds."""
+    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0) or 1.0
+    return largest * np.sqrt(np.sum((values / largest) ** 2, keepdims=True))
+
+
 def _draw(records: Iterable[GradientRows], curves: Curves, total: Curves) -> None:
     """Draw every subject's norm, and that of all together: of several backward calls in a step the last counts."""
     for step, calls in groupby(records, lambda rows: rows.step):
@@ -203,7 +222,7 @@ def _draw(records: Iterable[GradientRows], curves: Curves, total: Curves) -> Non
             last |= dict(zip(rows.subjects.tolist(), norms.tolist(), strict=True))
         values = np.array(list(last.values()), dtype=np.float64)
         curves.add(step, np.array(list(last), dtype=np.int64), values)
-        total.add(step, np.zeros(1, dtype=np.int64), np.sqrt(np.sum(values**2, keepdims=True)))
+        total.add(step, np.zeros(1, dtype=np.int64), _norm(values))
 
 
 def _row(name: str, kind: SubjectKind, seen: dict[str, Any] | None) -> GradientRow:

@@ -89,11 +89,6 @@ def graph(report: GraphReport, *, what: str | None = None, notices: Sequence[Not
     return _element([*parts, _notices(notices), _foot(None if what else report["session"], hint)])
 
 
-def message(sentence: str, hint: str = "") -> str:
-    """Lay out a sentence where there is nothing to draw."""
-    return _element([_sentence(sentence), f'<div class="gw-c">{text(hint)}</div>' if hint else ""])
-
-
 def document(element: str, title: str) -> str:
     """Make a page of its own of a report."""
     return (

@@ -5,6 +5,8 @@ stand in the terminal's tables. Numbers keep full precision; bytes are integers,
 fractions are of 1. JSON has no NaN, so a number that is not finite is the string "nan", "inf" or
 "-inf". null is a value that was not recorded. Fields may be added; `version` is raised when one
 changes its meaning or goes.
+
+The shapes of `gradwatch diff` stand in diff_json.py, that of `gradwatch replay` in gradwatch.replay.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradwatch.errors import UsageError
+from gradwatch.session.sources import LineTexts
 
 if TYPE_CHECKING:
     from gradwatch.reporters.json import Place
@@ -15,21 +15,11 @@ class Quotes:
     """Lines of a session's source files by their label, "file.py:12"."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._files: dict[str, list[str]] = {}
+        self._texts = LineTexts(session)
 
     def place(self, label: str | None) -> Place | None:
         """Return the line; None for a label that names none, such as "(unknown line)"."""
         file, _, number = (label or "").rpartition(":")
-        if not file or not number.isdigit():
+        if label is None or not file or not number.isdigit():
             return None
-        lines, line = self._lines(file), int(number)
-        return {"file": file, "line": line, "text": lines[line - 1].strip() if 0 < line <= len(lines) else None}
-
-    def _lines(self, file: str) -> list[str]:
-        if file not in self._files:
-            try:
-                self._files[file] = self._session.source(file).splitlines()
-            except UsageError:  # its text was not recorded
-                self._files[file] = []
-        return self._files[file]
+        return {"file": file, "line": int(number), "text": self._texts.text(label)}

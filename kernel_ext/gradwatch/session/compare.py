@@ -13,9 +13,9 @@ from gradwatch.session.compare_curves import drawn, loss_parting, norms_of
 from gradwatch.session.compare_graphs import CallPair, GraphDifference
 from gradwatch.session.compare_held import HeldDifference, held_difference
 from gradwatch.session.compare_names import paired_names
-from gradwatch.session.compare_notes import left_out, unlike_calls, unread, why_not_compared
+from gradwatch.session.compare_notes import RANKS_NOTE, left_out, too_many, unlike_calls, unread, why_not_compared
 from gradwatch.session.compare_partings import Partings
-from gradwatch.session.compare_result import Comparison
+from gradwatch.session.compare_result import MOST_LISTED, Comparison
 from gradwatch.session.compare_steps import Calls, ComparedRows, StepComparer, nothing_like, paired_records
 from gradwatch.session.compare_tolerance import EXACT, Tolerance
 
@@ -35,14 +35,22 @@ _COMPARED_GRAPHS = 64
 
 
 def compare(
-    a: Session, b: Session, *, steps: tuple[int, int] | None = None, tolerance: Tolerance | None = None
+    a: Session,
+    b: Session,
+    *,
+    steps: tuple[int, int] | None = None,
+    tolerance: Tolerance | None = None,
+    ranks: bool = False,
 ) -> Comparison:
     """Compare two open sessions, which may be one; `steps` are those to compare, one of each, instead of all.
+
+    `ranks`: they are different ranks. Each has its own part of the batch, so losses and the gradients of
+    module outputs and nodes are not compared: only those of parameters, which the ranks average.
 
     Raises UsageError for a step that is not there, or where there is nothing to compare.
     """
     alignment = _aligned(a, b, steps)
-    work = _Work(a, b, alignment, tolerance or Tolerance())
+    work = _Work(a, b, alignment, tolerance or Tolerance(), ranks=ranks)
     for first, second, records_a, records_b in paired_records(a, b, alignment.pairs):
         work.take(first, second, records_a, records_b)
     return work.comparison()
@@ -90,8 +98,11 @@ def _lengths(a: Session, b: Session) -> str:
 class _Work:
     """One comparison under way: takes in one pair of steps after the other."""
 
-    def __init__(self, a: Session, b: Session, alignment: _Alignment, tolerance: Tolerance) -> None:
+    def __init__(
+        self, a: Session, b: Session, alignment: _Alignment, tolerance: Tolerance, *, ranks: bool = False
+    ) -> None:
         self._a, self._b = a, b
+        self._ranks = ranks
         self._alignment = alignment
         only = [[pair[side] for pair in alignment.pairs] if alignment.chosen else None for side in (0, 1)]
         self._calls = Calls(a, only[0]), Calls(b, only[1])
@@ -103,7 +114,7 @@ class _Work:
     def take(self, step_a: int, step_b: int, records_a: StepRecords, records_b: StepRecords) -> None:
         """Compare one pair of steps: every kind until gradients have parted, then parameters only."""
         found: dict[SubjectKind, list[ComparedRows]] = {kind: [] for kind in KINDS}
-        for kind in KINDS if self._gradients is None else KINDS[-1:]:
+        for kind in KINDS if self._gradients is None and not self._ranks else KINDS[-1:]:
             for pair in self._pairs(kind, records_a, records_b):
                 rows = self._rows(kind, pair)
                 if rows is not None:
@@ -116,9 +127,11 @@ class _Work:
     def comparison(self) -> Comparison:
         a, b, steps = self._a, self._b, self._alignment.pairs
         curves = drawn((a, b), self._calls, steps, self._norms)
-        losses = any(x is not None and y is not None for x, y in zip(curves.loss_a, curves.loss_b, strict=True))
+        both = zip(curves.loss_a, curves.loss_b, strict=True)
+        losses = not self._ranks and any(x is not None and y is not None for x, y in both)
         if not losses and not any(self._compared.values()) and self._gradients is None:
             raise UsageError(f"There is nothing to compare: {a.path} and {b.path} share no gradient and no loss.")
+        graph = self._graph_difference()
         return Comparison(
             a=a,
             b=b,
@@ -129,15 +142,17 @@ class _Work:
             names=self._comparer.names,
             compared=self._compared,
             curves=curves,
-            loss=loss_parting(curves, self._comparer.tolerance),
+            loss=None if self._ranks else loss_parting(curves, self._comparer.tolerance),
             gradients=self._gradients,
-            graph=self._graph_difference(),
+            graph=graph,
             held=self._held_difference(),
             notes=[
                 *self._alignment.cut_short,
                 *([] if self._alignment.chosen else left_out((a, b))),
-                *why_not_compared((a, b), self._compared),
+                *([RANKS_NOTE] if self._ranks else why_not_compared((a, b), self._compared)),
                 *unlike_calls(steps, self._calls),
+                *too_many(self._gradients, graph),
+                *self._comparer.too_large,
                 *unread((a, b)),
             ],
         )
@@ -182,7 +197,7 @@ class _Work:
                 firsts.setdefault((graphs[0], graphs[1]), call)
         for graphs, call in list(firsts.items())[:_COMPARED_GRAPHS]:
             pair = self._comparer.graph_pair(*graphs)
-            difference = pair.difference(call) if pair else None
+            difference = pair.difference(call, MOST_LISTED) if pair else None
             if difference and difference.differs:
                 return difference
         return None

@@ -56,6 +56,8 @@ class GraphDifference:
     only_a: list[ComparedNode]
     only_b: list[ComparedNode]
     changed: list[ChangedNode]
+    unlisted: int = 0
+    """How many more nodes differ than are listed."""
 
     @property
     def differs(self) -> bool:
@@ -102,15 +104,18 @@ class GraphPair:
             )
         return found
 
-    def difference(self, at: CallPair) -> GraphDifference:
+    def difference(self, at: CallPair, most: int) -> GraphDifference:
+        """Tell what differs: `most` nodes of each list at most."""
         second_of = self.second_of
-        taken = set(second_of.values())
-        pairs = sorted(second_of.items())
+        only_a = [node for node in range(len(self.a.op)) if node not in second_of]
+        only_b = [node for node in range(len(self.b.op)) if node not in self._seconds]
+        changed = [(a, b, what) for a, b in sorted(second_of.items()) if (what := self._what_changed(a, b))]
         return GraphDifference(
             *(at.step_a, at.step_b, at.backward, len(self.a.op), len(self.b.op)),
-            only_a=[node_of(self.a, node) for node in range(len(self.a.op)) if node not in second_of],
-            only_b=[node_of(self.b, node) for node in range(len(self.b.op)) if node not in taken],
-            changed=[self._changed(a, b, what) for a, b in pairs if (what := self._what_changed(a, b))],
+            only_a=[node_of(self.a, node) for node in only_a[:most]],
+            only_b=[node_of(self.b, node) for node in only_b[:most]],
+            changed=[ChangedNode(node_of(self.a, a), node_of(self.b, b), what) for a, b, what in changed[:most]],
+            unlisted=sum(max(0, len(each) - most) for each in (only_a, only_b, changed)),
         )
 
     @cached_property
@@ -140,9 +145,6 @@ class GraphPair:
         position = np.empty(count, dtype=np.int64)
         position[order] = np.arange(count)
         return position
-
-    def _changed(self, a: int, b: int, what: tuple[str, ...]) -> ChangedNode:
-        return ChangedNode(node_of(self.a, a), node_of(self.b, b), what)
 
     def _what_changed(self, a: int, b: int) -> tuple[str, ...]:
         found = ("line",) if _line_key(self.a, a) != _line_key(self.b, b) else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradwatch.errors import UsageError
+from gradwatch.session.sources import LineTexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,30 +76,6 @@ def held_difference(a: Session, b: Session, at: CallPair, names: NamePairs) -> H
     )
 
 
-class LineTexts:
-    """Texts of a session's lines by their label, "file.py:12"."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._files: dict[str, list[str]] = {}
-
-    def text(self, label: str) -> str | None:
-        """Return the line without its indent; None where it was not recorded."""
-        file, _, number = label.rpartition(":")
-        if not file or not number.isdigit():
-            return None
-        lines, line = self._lines(file), int(number)
-        return lines[line - 1].strip() or None if 0 < line <= len(lines) else None
-
-    def _lines(self, file: str) -> list[str]:
-        if file not in self._files:
-            try:
-                self._files[file] = self._session.source(file).splitlines()
-            except UsageError:  # its text was not recorded
-                self._files[file] = []
-        return self._files[file]
-
-
 def _paired(
     rows_a: Sequence[Row], rows_b: Sequence[Row], keys: Sequence[tuple[Key, Key]]
 ) -> list[tuple[Row | None, Row | None]]:
@@ -111,16 +87,16 @@ def _paired(
         for row in reversed(free_b):
             waiting.setdefault(key_b(row[0]), []).append(row)
         left: list[Row] = []
+        taken: set[str] = set()
         for row in free_a:
             others = waiting.get(key_a(row[0]))
             if others:
-                pairs.append((row, others.pop()))
+                other = others.pop()
+                pairs.append((row, other))
+                taken.add(other[0])
             else:
                 left.append(row)
-        free_a, free_b = (
-            left,
-            [row for row in free_b if any(row is other for each in waiting.values() for other in each)],
-        )
+        free_a, free_b = left, [row for row in free_b if row[0] not in taken]
     pairs += [(row, None) for row in free_a] + [(None, row) for row in free_b]
     return sorted(pairs, key=lambda pair: -abs((pair[1] or ("", 0))[1] - (pair[0] or ("", 0))[1]))
 

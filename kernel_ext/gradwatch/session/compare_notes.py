@@ -8,10 +8,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gradwatch.records import SubjectKind
+    from gradwatch.session.compare_graphs import GraphDifference
+    from gradwatch.session.compare_result import GradientParting
     from gradwatch.session.compare_steps import Calls
     from gradwatch.session.session import Session
 
     Sessions = tuple[Session, Session]
+
+
+RANKS_NOTE = (
+    "Different ranks see different data: only gradients of parameters were compared, "
+    "not losses, module outputs or nodes."
+)
 
 
 def why_not_compared(sessions: Sessions, compared: Mapping[SubjectKind, int]) -> list[str]:
@@ -41,6 +49,15 @@ def left_out(sessions: Sessions) -> list[str]:
         for session in dict.fromkeys(sessions)
         for step in session.steps[-1:]
         if not step.complete
+    ]
+
+
+def too_many(gradients: GradientParting | None, graph: GraphDifference | None) -> list[str]:
+    """Say how much of a long list is not told."""
+    partings, nodes = gradients.unlisted if gradients else 0, graph.unlisted if graph else 0
+    return [
+        *([f"{partings} more gradients part at that step than are listed."] if partings else []),
+        *([f"The graphs differ in {nodes} more nodes than are listed."] if nodes else []),
     ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradwatch.session import compare_result
 from gradwatch.session.compare_graphs import CallPair, node_of
 from gradwatch.session.compare_result import GradientParting, NodeParting, Parting
 from gradwatch.session.compare_tolerance import gaps_of_row
@@ -29,16 +30,23 @@ class Partings:
         self._calls = calls
 
     def at(self, step_a: int, step_b: int, found: Found) -> GradientParting:
+        unlisted = 0
+
         def of(kind: SubjectKind) -> list[Parting]:
-            return [
-                parting
-                for rows in sorted(found[kind], key=lambda rows: rows.backward)
-                for parting in self._of_rows(rows, CallPair(step_a, step_b, rows.backward))
-            ]
+            nonlocal unlisted
+            listed: list[Parting] = []
+            for rows in sorted(found[kind], key=lambda rows: rows.backward):
+                at = CallPair(step_a, step_b, rows.backward)
+                more, left_out = self._of_rows(rows, at, compare_result.MOST_LISTED - len(listed))
+                listed += more
+                unlisted += left_out
+            return listed
 
-        return GradientParting(step_a, step_b, of("node"), of("module"), of("parameter"))
+        nodes, modules, parameters = of("node"), of("module"), of("parameter")
+        return GradientParting(step_a, step_b, nodes, modules, parameters, unlisted)
 
-    def _of_rows(self, rows: ComparedRows, at: CallPair) -> list[Parting]:
+    def _of_rows(self, rows: ComparedRows, at: CallPair, room: int) -> tuple[list[Parting], int]:
+        """Tell of `room` partings at most; also how many are left out."""
         graphs = self._comparer.graph_pair(
             self._calls[0].graph(at.step_a, at.backward), self._calls[1].graph(at.step_b, at.backward)
         )
@@ -46,7 +54,7 @@ class Partings:
         places = sorted([*_parted(rows), *self._one_sided(rows)], key=lambda place: order.get(place[0], len(order)))
         agreeing = set(rows.a.subjects[rows.match.a[~rows.gaps.parts]].tolist())
         call = _Call(rows, at, graphs, agreeing)
-        return [self._one(call, place) for place in places]
+        return [self._one(call, place) for place in places[:room]], max(0, len(places) - room)
 
     def _one_sided(self, rows: ComparedRows) -> list[Place]:
         """Subjects that a gradient reached on one side only."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from gradwatch.session.session import Session
 
 
+MOST_LISTED = 2_000
+"""Partings of each kind, and nodes of each list, that are told: a graph may have a million."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeParting:
     """Where a node whose gradient parts stands in both graphs, and which nodes gave it that gradient.
@@ -63,6 +67,8 @@ class GradientParting:
     nodes: list[Parting]
     modules: list[Parting]
     parameters: list[Parting]
+    unlisted: int = 0
+    """How many more part than are listed: of each kind there are MOST_LISTED at most."""
 
     @property
     def first(self) -> Parting:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gradwatch.records import SubjectKind
     from gradwatch.session.compare_names import NamePairs
+    from gradwatch.session.graph import GraphColumns
     from gradwatch.session.session import Session
 
     StepRecords = dict[tuple[SubjectKind, int], Gradients]
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _KEPT_MATCHES = 64
 _KEPT_GRAPHS = 16
+_MOST_NODES = 1_000_000
+"""Pairing nodes takes some hundred bytes for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class StepComparer:
         self.tolerance = tolerance
         self._matches: dict[Any, Match] = {}
         self._graphs: dict[tuple[int, int], GraphPair | None] = {}
+        self.too_large: dict[str, None] = {}
+        """Says which graphs were not compared for their size, each once."""
 
     def rows(
         self, key: tuple[SubjectKind, int], pair: tuple[Gradients, Gradients], graphs: tuple[int, int]
@@ -121,13 +126,23 @@ class StepComparer:
         return ComparedRows(kind, backward, rows_a, rows_b, match, gaps, one_sided=kind != "node")
 
     def graph_pair(self, a: int, b: int) -> GraphPair | None:
-        """Pair the nodes of two graphs; None where one is not in its file."""
+        """Pair the nodes of two graphs; None where one is not in its file, or is too large."""
         if (a, b) not in self._graphs:
             while len(self._graphs) >= _KEPT_GRAPHS:
                 del self._graphs[next(iter(self._graphs))]
             first, second = self.a.graph_columns(a), self.b.graph_columns(b)
-            self._graphs[a, b] = None if first is None or second is None else GraphPair(first, second, self.names)
+            if first is None or second is None or self._is_too_large(first, second):
+                self._graphs[a, b] = None
+            else:
+                self._graphs[a, b] = GraphPair(first, second, self.names)
         return self._graphs[a, b]
+
+    def _is_too_large(self, *graphs: GraphColumns) -> bool:
+        large = next((graph for graph in graphs if len(graph.op) > _MOST_NODES), None)
+        if large is not None:
+            name = large.session.path.name
+            self.too_large[f"A graph of {name} has {len(large.op)} nodes: nodes were not compared."] = None
+        return large is not None
 
     def _second_of(self, kind: SubjectKind, graphs: tuple[int, int]) -> Mapping[int, int] | None:
         if kind != "node":
@@ -172,11 +187,13 @@ def matched(a: list[int], b: list[int], second_of: Mapping[int, int]) -> Match:
 def records_by_step(session: Session, steps: set[int]) -> Iterator[tuple[int, StepRecords]]:
     """Every one of `steps` with its gradient records, in order; a record may come a little late."""
     waiting: dict[int, StepRecords] = {}
+    latest = -1
     for record in session.reader.records(Gradients):
         if record.stop >= 0 or record.step not in steps:
             continue
+        latest = max(latest, record.step)
         waiting.setdefault(record.step, {})[record.subject_kind, record.backward] = record
-        for step in sorted(step for step in waiting if step < record.step - LATE_STEPS):
+        for step in sorted(step for step in waiting if step < latest - LATE_STEPS):
             yield step, waiting.pop(step)
     yield from sorted(waiting.items())
 
@@ -195,6 +212,8 @@ def paired_records(
         found: list[StepRecords] = []
         for side, step in enumerate(pair):
             head = heads[side]
+            while head and head[0] < step:  # came later than any may
+                head = heads[side] = next(streams[side], None)
             found.append(head[1] if head and head[0] == step else {})
             if head and head[0] == step:
                 heads[side] = next(streams[side], None)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
 from gradwatch.records import Column, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BASE_WEIGHT = 500  # bytes of a record beside its arrays and texts, about
 
@@ -33,6 +37,26 @@ def decoder(kind: type[R]) -> msgspec.msgpack.Decoder[R]:
     if kind not in _decoders:
         _decoders[kind] = msgspec.msgpack.Decoder(kind)
     return _decoders[kind]
+
+
+_integers: dict[type, Callable[[Any], tuple[int, ...]]] = {}
+
+
+def check_numbers(record: Any) -> None:
+    """Raise OverflowError where a record's own integers (not those in its lists) exceed 64 bits with a sign."""
+    kind: type[Any] = type(record)
+    if kind not in _integers:
+        names = [entry.name for entry in fields(kind) if entry.type in ("int", int)] if is_dataclass(kind) else []
+        _integers[kind] = _getter(names)
+    largest = max(_integers[kind](record), default=0)
+    if largest >= 1 << 63:
+        raise OverflowError(f"{largest} is no number of this format")
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[int, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda record: tuple(getattr(record, name) for name in names)
 
 
 def encode(record: Record) -> bytes:

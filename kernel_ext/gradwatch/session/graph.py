@@ -51,6 +51,7 @@ class GraphColumns:
         self.project_site_id = as_indices(record.project_site, path, count, no_limit)
         self.parameter_id = as_indices(record.parameter, path, count, no_limit)
         self.in_backward = as_array(record.in_backward, path, count)
+        as_array(record.edge_source, path, record.edge_count)  # the number of edges is believed from here on
 
     def name(self, node: int) -> str:
         """Return the op of a node; "(unknown)" for -1."""

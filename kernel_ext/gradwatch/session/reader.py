@@ -18,7 +18,8 @@ from gradwatch._version import __version__
 from gradwatch.errors import NotASession, SessionDamaged, SessionNotFound, SessionVersionError
 from gradwatch.records import FORMAT_VERSION, TOPICS, Run
 from gradwatch.session.chunk_index import ChunkEntry, ChunkIndex
-from gradwatch.session.encoding import decoder
+from gradwatch.session.encoding import check_numbers, decoder
+from gradwatch.session.folder import why_no_session
 from gradwatch.session.scan import FileBytes, Scan, hop, read_summary
 from gradwatch.session.unpack import Content, Message, UnreadableError, Versions, file_head, read_versions, unpack
 
@@ -72,6 +73,7 @@ class SessionReader:
         self._spans: dict[int, tuple[int, int] | None] = {}
         self._recent: OrderedDict[int, Content] = OrderedDict()
         self._places: dict[type[Any], _Places] = {}
+        self._damaged: set[int] = set()
         self.complete = False
         """Whether summary and footer stand at the end, and fit."""
         self._source = _open(self.path)
@@ -103,6 +105,10 @@ class SessionReader:
         return self._source
 
     @property
+    def is_open(self) -> bool:
+        return self._source.is_open
+
+    @property
     def skipped(self) -> list[tuple[int, int]]:
         """Offset and length of stretches that are no records, in an incomplete file."""
         return [(start, end - start) for start, end, _ in self._scan.lost]
@@ -128,6 +134,18 @@ class SessionReader:
                 for message, record in self._decoded(channel, entry, record_type):
                     if low <= message.time_ns <= high:
                         yield record
+
+    def records_from_step(self, record_type: type[R], step: int) -> Iterator[R]:
+        """Every record of a type that belongs to `step` or a later one, and some before them, in file order."""
+        for position in range(self._first_chunk_of(self._channel(record_type), step), self.count(record_type)):
+            yield from self.records_in_chunk(record_type, position)
+
+    def records_in_chunk(self, record_type: type[R], position: int) -> Iterator[R]:
+        """Every record in a type's chunk at `position`, of `count`; none where there is no such chunk."""
+        channel = self._channel(record_type)
+        if position < self.index.count(channel):
+            for _, record in self._decoded(channel, self.index.entry(channel, position), record_type):
+                yield record
 
     def records_of_step(self, record_type: type[R], step: int) -> list[R]:
         """Every record of a type that belongs to `step`, in file order; reads a few chunks around it."""
@@ -156,8 +174,9 @@ class SessionReader:
         if record_id not in places.by_id:
             return None
         position, message = places.by_id[record_id]
-        content = self.read_chunk(self.index.entry(channel, position))
-        return None if content is None else _decode(record_type, content, message)
+        entry = self.index.entry(channel, position)
+        content = self.read_chunk(entry)
+        return None if content is None else self._record(entry, content, message, record_type)
 
     def last_step(self, record_type: type) -> int:
         """Highest step that a record of this type belongs to; -1 when there is none."""
@@ -188,6 +207,7 @@ class SessionReader:
         if self._source.size() < self._scan.position:
             raise SessionDamaged(self.path, "it has become shorter while it was open")
         before = self._scan.position, self._scan.ended
+        self._damaged.clear()
         hop(self._source, self._scan)
         self._settle(self._scan, self.head.channels)
         return before != (self._scan.position, self._scan.ended)
@@ -204,10 +224,11 @@ class SessionReader:
     def read_chunk(self, entry: ChunkEntry, topic: str | None = None) -> Content | None:
         """Unpack a chunk; None, and a gap, when it is damaged."""
         content = self._recent.get(entry.offset)
-        if content is None:
+        if content is None and entry.offset not in self._damaged:
             try:
                 content = unpack(self._source, entry)
             except UnreadableError as error:
+                self._damaged.add(entry.offset)
                 self._gaps[entry.offset, 0] = Gap(topic, entry.offset, f"a chunk is damaged: {error}")
                 return None
             self._remember(entry, content)
@@ -275,6 +296,8 @@ class SessionReader:
         self, channel: int, entry: ChunkEntry, record_type: type[R], step: int | None = None
     ) -> Iterator[tuple[Message, R]]:
         """Decode a chunk's messages of one channel, or those of one step."""
+        if channel < 0:
+            return
         topic = self.head.channels[channel].topic
         content = self.read_chunk(entry, topic)
         if content is None:
@@ -283,10 +306,20 @@ class SessionReader:
             self._gaps[entry.offset, 0] = Gap(topic, entry.offset, "a chunk is filed under the wrong topic")
         for message in content.messages:
             if message.channel == channel and step in (None, message.step):
-                try:
-                    yield message, _decode(record_type, content, message)
-                except msgspec.MsgspecError as error:
-                    self._gaps[entry.offset, message.start] = Gap(topic, entry.offset, f"a record is damaged: {error}")
+                record = self._record(entry, content, message, record_type)
+                if record is not None:
+                    yield message, record
+
+    def _record(self, entry: ChunkEntry, content: Content, message: Message, record_type: type[R]) -> R | None:
+        """Decode a message; None, and a gap, when it does not fit its type, or nests deeper than Python goes."""
+        try:
+            record = decoder(record_type).decode(memoryview(content.data)[message.start : message.end])
+            check_numbers(record)
+            return record  # noqa: TRY300  # the else of a try reads worse
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+            topic = self.head.channels[message.channel].topic
+            self._gaps[entry.offset, message.start] = Gap(topic, entry.offset, f"a record is damaged: {error}")
+            return None
 
     def _span(self, channel: int, position: int) -> tuple[int, int] | None:
         """Lowest and highest step in a chunk; None when it is damaged or empty."""
@@ -313,17 +346,13 @@ class SessionReader:
         return low
 
 
-def _decode(record_type: type[R], content: Content, message: Message) -> R:
-    return decoder(record_type).decode(memoryview(content.data)[message.start : message.end])
-
-
 def _open(path: Path) -> FileBytes:
     try:
         return FileBytes(path)
     except FileNotFoundError:
         raise SessionNotFound(path) from None
     except IsADirectoryError:
-        raise NotASession(path, "it is a directory") from None
+        raise NotASession(path, why_no_session(path)) from None
     except OSError as error:
         raise NotASession(path, f"it cannot be opened ({error.strerror})") from error
 

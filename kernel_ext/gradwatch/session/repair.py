@@ -56,6 +56,9 @@ def repair(path: str | Path, *, force: bool = False) -> RepairResult:
 
 def _finish(reader: SessionReader) -> RepairResult:
     damaged, whole = _sort_out(reader)
+    short = [length for _, length in damaged if length < RECORD_HEAD.size]
+    if short:
+        raise SessionDamaged(reader.path, f"{short[0]} bytes that are no record stand there, too few to be marked")
     end = reader.end_of_records
     chunks, dropped = len(whole), reader.source.size() - end
     tail = _notice(end, whole, len(damaged), dropped) if damaged or (dropped and not reader.finished) else b""

@@ -33,6 +33,10 @@ class FileBytes:
         self._file: BinaryIO = path.open("rb", buffering=0)
         self._lock = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        return not self._file.closed
+
     def size(self) -> int:
         with self._lock:
             return self._file.seek(0, 2)

@@ -10,7 +10,8 @@ import numpy as np
 
 from gradwatch.errors import SessionDamaged, UsageError
 from gradwatch.records import Backward, Finish, Gradients, GradientStates, Graph, Held, Ledger, Notice, Stop
-from gradwatch.session.gradients import GradientRows, GradientSeries, SeriesSource
+from gradwatch.session.gradient_series import GradientSeries, SeriesSource
+from gradwatch.session.gradients import GradientRows
 from gradwatch.session.graph import GraphColumns, GraphView, Variant
 from gradwatch.session.held import HeldView
 from gradwatch.session.ledger import LedgerTable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,14 @@ from gradwatch.session.lookup import unknown_name
 
 if TYPE_CHECKING:
     from gradwatch.session.reader import SessionReader
+    from gradwatch.session.session import Session
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def source_lines(text: str) -> list[str]:
+    """Lines as Python counts them: a form feed, at which `str.splitlines` splits too, ends none."""
+    return _LINE_END.split(text)
 
 
 class Sources:
@@ -44,7 +53,7 @@ class Sources:
     def line_text(self, site: Site | int) -> str | None:
         """Return the text of a site's line without its indent; None when it was not recorded."""
         place = self.site(site) if isinstance(site, int) else site
-        lines = self.texts.get(place.file, "").splitlines()
+        lines = source_lines(self.texts.get(place.file, ""))
         return lines[place.line - 1].strip() if 0 < place.line <= len(lines) else None
 
     def _short(self, file: str) -> str:
@@ -53,3 +62,27 @@ class Sources:
             return str(path.relative_to(self._directory))
         _, packages, inside = file.rpartition("site-packages/")
         return inside if packages else file
+
+
+class LineTexts:
+    """Texts of a session's lines by their label, "file.py:12"."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._files: dict[str, list[str]] = {}
+
+    def text(self, label: str) -> str | None:
+        """Return the line without its indent; None where it was not recorded."""
+        file, _, number = label.rpartition(":")
+        if not file or not number.isdigit():
+            return None
+        lines, line = self._lines(file), int(number)
+        return lines[line - 1].strip() or None if 0 < line <= len(lines) else None
+
+    def _lines(self, file: str) -> list[str]:
+        if file not in self._files:
+            try:
+                self._files[file] = source_lines(self._session.source(file))
+            except UsageError:  # its text was not recorded
+                self._files[file] = []
+        return self._files[file]

@@ -81,8 +81,10 @@ class StepView:
 
     @property
     def start_ns(self) -> int:
-        """When the step began; for one cut short, when its first backward call did."""
-        return self.record.start_ns if self.record else self.backwards[0].start_ns
+        """When the step began; for one cut short, when its first backward call did; -1 where that cannot be read."""
+        if self.record is not None:
+            return self.record.start_ns
+        return next((call.start_ns for call in self.backwards), -1)
 
     @property
     def backward_count(self) -> int:

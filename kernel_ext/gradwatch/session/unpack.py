@@ -29,8 +29,10 @@ from gradwatch.session.scan import FileBytes, records_in
 if TYPE_CHECKING:
     from gradwatch.session.chunk_index import ChunkEntry
 
-LARGEST_CHUNK_BYTES = 1 << 30
-"""A chunk that is larger, or claims to unpack to more, is not unpacked."""
+LARGEST_CHUNK_BYTES = 128 << 20
+"""A chunk that is larger, or claims to unpack to more, is not unpacked. A graph of a million nodes takes a third."""
+MOST_RECORDS = 1 << 16
+"""A chunk of more records is not read: the writer ends a chunk at a mebibyte."""
 
 _LARGEST_HEAD_BYTES = 1 << 16
 _PACKED = RECORD_HEAD.size + CHUNK_HEAD.size + len(ZSTD) + 8
@@ -148,7 +150,11 @@ def _decompress(packed: memoryview, size: int) -> bytes:
 def _messages(data: bytes) -> list[Message]:
     """Find the messages of an unpacked chunk. Raises ValueError at records that do not fit."""
     messages: list[Message] = []
-    for opcode, start, end in records_in(data):
+    for count, (opcode, start, end) in enumerate(records_in(data)):
+        if opcode == 0 or count >= MOST_RECORDS:
+            raise ValueError(
+                f"it holds more than {MOST_RECORDS:,} records" if opcode else "it holds a record of no kind"
+            )
         if opcode == Opcode.MESSAGE and end - start >= MESSAGE_HEAD.size:
             channel, step, time_ns, _ = MESSAGE_HEAD.unpack_from(data, start)
             messages.append(Message(channel, time_ns, step, start + MESSAGE_HEAD.size, end))

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradwatch.records import Finish, Gradients, Held, Histograms, Ledger, OptimizerStep, Record, Run
+from gradwatch.records import Finish, Gradients, Held, Histograms, Ledger, Notice, OptimizerStep, Record, Run
 from gradwatch.session.chunk_writer import ChunkWriter
 from gradwatch.session.encoding import weight
 from gradwatch.session.file import create_file
+from gradwatch.session.series_writer import SeriesWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,9 @@ _FLUSH_BYTES = 256 << 10
 _LARGEST_PENDING_BYTES = 1 << 20
 _SHORTEST_INTERVAL_S = 0.1
 _LONGEST_INTERVAL_S = 1.0
-_INTERVAL_GROWTH = 1 / 3600  # an hour into a run chunks come every second: a day of them still opens at once
+_INTERVAL_GROWTH = 0.1 / 3600
+"""The shortest interval holds for an hour (a reader that follows sees a step 0.1 s after its end), then grows: ten
+hours of chunks are three times, not ten times, those of one, and still open at once."""
 _COARSEST_INTERVAL = 1 << 20
 
 
@@ -83,6 +86,7 @@ class SessionWriter:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._chunks = ChunkWriter(run)
+        self._series: SeriesWriter | None = SeriesWriter()
         self._file = create_file(self.path, self._chunks.opening, overwrite=overwrite)
         self._pace = _Pace()
 
@@ -226,12 +230,25 @@ class SessionWriter:
         if isinstance(item, _Handed):
             self._taken_bytes += item.weight
             if self.failed is None:
-                self._chunks.add(item.record, item.time_ns, item.step)
+                if self._chunks.add(item.record, item.time_ns, item.step):
+                    self._add_series(lambda series: series.add(item.record), item.time_ns)
                 self._pace.something_pending()
         elif isinstance(item, _StepEnd):
             self._pace.step_ended()
         if self._is_due(item):
             self._flush_chunks()
+
+    def _add_series(self, take: Callable[[SeriesWriter], list[Record]], time_ns: int) -> None:
+        """Write the series that are whole. Where they fail the recording goes on without: readers need them not."""
+        if self._series is None:
+            return
+        try:
+            for record in take(self._series):
+                self._chunks.add(record, time_ns, 0)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the records themselves are written
+            self._series = None
+            text = f"Curves are read from each step's records: {type(error).__name__}: {error}"
+            self._chunks.add(Notice(kind="recorder", text=text, probe="writer"), time_ns, 0)
 
     def _is_due(self, item: _Handed | _StepEnd | _Flush | None) -> bool:
         pending = self._chunks.pending_bytes
@@ -246,6 +263,7 @@ class SessionWriter:
     def _finish(self, finish: Finish) -> None:
         if self.failed is not None:
             return
+        self._add_series(SeriesWriter.finish, finish.end_ns)
         dropped = max(finish.records_dropped, self.dropped)
         self._chunks.add(replace(finish, records_dropped=dropped), finish.end_ns, finish.steps)
         self._flush_chunks()
@@ -272,7 +290,7 @@ class SessionWriter:
 
 
 class _Pace:
-    """When to write next: at step ends, not more often than every 0.1 s (growing to 1 s in an hour's run)."""
+    """When to write next: at step ends, not more often than every 0.1 s (from the first hour on growing to 1 s)."""
 
     def __init__(self) -> None:
         self._started = self._flushed = time.monotonic()

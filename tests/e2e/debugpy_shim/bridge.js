@@ -92,9 +92,12 @@ const requests = {
     const editor = vscode.window.activeTextEditor;
     return editor ? { file: editor.document.uri.fsPath, line: editor.selection.active.line + 1 } : null;
   },
+  texts: () =>
+    vscode.window.visibleTextEditors.map(({ document, selection }) => ({ scheme: document.uri.scheme, file: document.uri.fsPath, line: selection.active.line + 1 })),
   breakpoints: () =>
     vscode.debug.breakpoints.map((item) => (item instanceof vscode.SourceBreakpoint ? item.location.range.start.line + 1 : -1)),
   measurements: () => vscode.extensions.getExtension("gradwatch.gradwatch")?.exports?.measurements ?? null,
+  paints: () => vscode.extensions.getExtension("gradwatch.gradwatch")?.exports?.paints ?? null,
   active: () => vscode.extensions.getExtension("gradwatch.gradwatch")?.isActive ?? null,
 };
 

@@ -2,21 +2,24 @@
 
 import type { JSX } from "preact";
 import type { Sort, SortColumn } from "../../shared/gradient_sort";
-import { gradientsText as text } from "../../shared/text";
+import { gradientsText as text, replayText } from "../../shared/text";
 
 export interface ColumnHeadsProps {
   readonly sort: Sort | null;
   /** null: nothing is known of before, and the column is left out. */
   readonly earlier: string | null;
+  /** Takes the place of the change: how many of the last steps a row draws; 0 for none. */
+  readonly spark?: number;
   readonly onPress: (column: SortColumn) => void;
 }
 
 const COLUMNS: readonly SortColumn[] = ["name", "shape", "range", "norm", "ratio", "state"];
 
-export function ColumnHeads({ sort, earlier, onPress }: ColumnHeadsProps): JSX.Element {
+export function ColumnHeads({ sort, earlier, spark = 0, onPress }: ColumnHeadsProps): JSX.Element {
   return (
     <div class="grad-cells grad-heads" role="group" aria-label={text.sortBy}>
-      {COLUMNS.filter((column) => column !== "ratio" || earlier !== null).map((column) => {
+      {COLUMNS.filter((column) => column !== "ratio" || earlier !== null || spark > 0).map((column) => {
+        if (column === "ratio" && spark > 0) return <SparkHead key={column} steps={spark} />;
         const direction = sort?.column === column ? (sort.descending ? "descending" : "ascending") : null;
         return (
           <button
@@ -34,6 +37,15 @@ export function ColumnHeads({ sort, earlier, onPress }: ColumnHeadsProps): JSX.E
         );
       })}
     </div>
+  );
+}
+
+/** Not sorted by: a shape has no order. */
+function SparkHead({ steps }: { readonly steps: number }): JSX.Element {
+  return (
+    <span class="head-ratio head-spark" title={replayText.sparklineTitle(steps)}>
+      {replayText.sparkline(steps)}
+    </span>
   );
 }
 

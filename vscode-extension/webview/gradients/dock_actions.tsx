@@ -11,7 +11,7 @@ import { copiedRow } from "./row_words";
 
 export function DockActions({ view, model, node }: DockProps & { readonly node: ParameterNode | ModuleNode }): JSX.Element {
   const selection = selectionOf(node);
-  const canBreak = conditionFor(selection, model.snapshot) !== null && !(node.kind === "parameter" && node.row.state === "frozen");
+  const canBreak = view.recorded === undefined && conditionFor(selection, model.snapshot) !== null && !(node.kind === "parameter" && node.row.state === "frozen");
   const copy = (): void => {
     view.ask("copyText", { text: copiedRow(node) }).catch(() => undefined);
   };

@@ -32,7 +32,7 @@ export function FactTable({ facts }: { readonly facts: readonly Fact[] }): JSX.E
 }
 
 /** The same for a parameter and for a module's gradients together. */
-export function gradientFacts(summary: GradientSummary): Fact[] {
+export function gradientFacts(summary: GradientSummary, recorded = false): Fact[] {
   const { statistics } = summary;
   if (statistics === null) return [];
   const of = (name: string, value: number): Fact => ({ name, value: <MagnitudeText value={known(value)} title="" />, exact: fullPrecision(known(value)) });
@@ -40,7 +40,7 @@ export function gradientFacts(summary: GradientSummary): Fact[] {
     of(text.kv.norm, statistics.norm),
     of(text.kv.absMax, statistics.absMax),
     { name: text.kv.zeros, value: formatPercent(statistics.zeros / statistics.count), exact: `${statistics.zeros} / ${statistics.count}` },
-    changeFact(summary),
+    changeFact(summary, recorded),
     { ...of(text.kv.rms, statistics.rms), minor: true },
     nonFiniteFact(statistics),
     of(text.kv.mean, statistics.mean),
@@ -49,12 +49,13 @@ export function gradientFacts(summary: GradientSummary): Fact[] {
   ];
 }
 
-function changeFact(summary: GradientSummary): Fact {
+/** In a session what is changed is changed since the step before. */
+function changeFact(summary: GradientSummary, recorded: boolean): Fact {
   const ratio = ratioOf(summary);
   const { changed, before, previousNorm } = summary;
   const comparable = previousNorm >= 0 && !before;
   const value = Number.isNaN(ratio) && comparable && !changed ? text.same : formatRatio(ratio);
-  return { name: text.kv.sinceLastStop, value, exact: comparable ? fullPrecision(previousNorm) : "" };
+  return { name: recorded ? text.kv.sinceLastStep : text.kv.sinceLastStop, value, exact: comparable ? fullPrecision(previousNorm) : "" };
 }
 
 function nonFiniteFact({ nan, inf }: GradientStatistics): Fact {

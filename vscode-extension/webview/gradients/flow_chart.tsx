@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { GradientHistory } from "../../shared/gradient_history";
 import { gradientsText as text } from "../../shared/text";
 import type { Flow, FlowPoint } from "../../shared/gradient_flow";
 import { flowGeometry, LETTER, shortLabel, type FlowGeometry } from "./flow_geometry";
@@ -18,6 +19,8 @@ export interface FlowChartProps {
   readonly selected: number;
   readonly running: number;
   readonly onSelect: (point: FlowPoint) => void;
+  /** Of a recorded session: the band of what the norms of its last steps were. */
+  readonly history?: GradientHistory | null;
 }
 
 export function FlowChart(props: FlowChartProps): JSX.Element {
@@ -53,6 +56,7 @@ export function FlowChart(props: FlowChartProps): JSX.Element {
       <Decades at={at} />
       <Rails at={at} flow={flow} />
       <Reached {...props} at={at} />
+      {props.history && <Band at={at} points={flow.points} history={props.history} />}
       <PreviousLine at={at} points={flow.points} />
       <NormLine at={at} points={flow.points} />
       {flow.points.map((point, index) => (
@@ -170,6 +174,30 @@ function NormLine({ at, points }: Line): JSX.Element {
 
 function PreviousLine({ at, points }: Line): JSX.Element {
   return <path class="flow-previous" d={pathOf(at, points.map((point) => point.previous))} />;
+}
+
+/** From the 10th to the 90th percentile, between neighbours that both have one. */
+function Band({ at, points, history }: Line & { readonly history: GradientHistory }): JSX.Element {
+  const bands = points.map((point) => history.band(point));
+  let path = "";
+  for (let from = 0; from < bands.length; from++) {
+    if (bands[from] === null) continue;
+    let to = from;
+    while (to + 1 < bands.length && bands[to + 1] !== null) to++;
+    path += outline(at, bands, from, to);
+    from = to;
+  }
+  return <path class="flow-band" d={path} aria-hidden="true" />;
+}
+
+/** One point alone has the width of its mark. */
+function outline(at: FlowGeometry, bands: readonly (readonly [number, number] | null)[], from: number, to: number): string {
+  const reach = from === to ? 4 : 0;
+  const places = Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  const corner = (index: number, side: 0 | 1, shift: number): string => `${(at.x(index) + shift).toFixed(1)} ${at.y(bands[index]![side]).toFixed(1)}`;
+  const above = [...places.map((index) => corner(index, 1, -reach)), ...(reach > 0 ? [corner(from, 1, reach)] : [])];
+  const below = [...(reach > 0 ? [corner(from, 0, reach)] : []), ...places.reverse().map((index) => corner(index, 0, -reach))];
+  return `M${[...above, ...below].join("L")}Z`;
 }
 
 /** A model of three layers is not striped by its selection. */

@@ -25,7 +25,7 @@ export function FlowSection({ view, model, arrangement, node, choose, narrow }: 
   const { chart, change } = arrangement;
   if (flow.points.length < 2) return null;
   const drawn = flow.points.some((point) => point.norm !== null || point.previous !== null || point.rail.above !== null);
-  const line = flow.points.some((point) => point.previous !== null) ? (earlier ?? text.previousStop) : null;
+  const line = flow.points.some((point) => point.previous !== null) ? (earlier ?? (view.recorded ? text.previousStep : text.previousStop)) : null;
   const press = (point: FlowPoint): void => {
     arrangement.reveal(point.nodes[0]!.key);
     choose(point.nodes[0]!);
@@ -43,22 +43,28 @@ export function FlowSection({ view, model, arrangement, node, choose, narrow }: 
         )}
       </div>
       {!drawn ? (
-        <p class="grad-nothing">{text.noGradients}</p>
+        <p class="grad-nothing">{whyNone(view) ?? text.noGradients}</p>
       ) : chart === "table" ? (
         <FlowTable points={flow.points} earlier={line} onSelect={press} />
       ) : (
         <FlowChart
           flow={flow}
           width={view.width - (narrow ? 20 : 24)}
-          height={narrow ? 150 : 168}
+          height={view.recorded?.low ? 112 : narrow ? 150 : 168}
           earlier={model.rows.some((row) => row.ofPreviousStop) ? earlier : null}
           selected={pointOf(flow, node)}
           running={runningPoint(model)}
+          history={view.recorded?.history ?? null}
           onSelect={press}
         />
       )}
     </section>
   );
+}
+
+/** What an answer, or a recorded step, says of gradients that it lacks. */
+function whyNone({ snapshot }: ViewProps): string | undefined {
+  return (snapshot.missing ?? []).find(({ part }) => part === "gradients")?.reason;
 }
 
 interface FlowTableProps {

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { formatCount, formatShape } from "../../shared/format";
+import type { GradientHistory } from "../../shared/gradient_history";
 import { gradientModel, keyOf, selectionOf, type GradientModel } from "../../shared/gradient_model";
 import { parametersBelow, type GradientNode } from "../../shared/gradient_tree";
 import type { Selection } from "../../shared/selection";
@@ -15,6 +16,7 @@ import { Dock, hasDock } from "./dock";
 import { FilterBar } from "./filter_bar";
 import { FlowSection } from "./flow_section";
 import { copiedRow, rowLabel } from "./row_words";
+import { SPARK_STEPS } from "./sparkline";
 import { nameOf, rowClass, TreeRow } from "./tree_row";
 import { useArrangement, type Arrangement } from "./use_arrangement";
 
@@ -37,18 +39,19 @@ export function GradientsView(view: ViewProps): JSX.Element {
   );
   useCommands(view, { model, arrangement, active, choose, input });
   const node = model.byKey.get(active ?? "");
+  const history = view.recorded?.history ?? null;
   return (
     <ViewFrame
       class={view.dimmed ? "gradients dimmed" : "gradients"}
       dock={hasDock(node) && view.selection.kind !== "none" ? <Dock node={node} view={view} model={model} /> : null}
     >
       <FlowSection {...{ view, model, arrangement, node, choose, narrow }} />
-      <div class={`grad-tree${model.hasChanges ? "" : " no-changes"}`} style={{ "--shape": `${shapeWidth(model)}px` }}>
+      <div class={`grad-tree${model.hasChanges || history ? "" : " no-changes"}`} style={{ "--shape": `${shapeWidth(model)}px` }}>
         <div class="grad-head" data-sticky>
           <FilterBar {...{ arrangement, narrow, input }} count={countText(arrangement, model)} onLeave={() => list.current?.focus()} />
-          <ColumnHeads sort={arrangement.sort} earlier={model.hasChanges ? (model.earlier ?? text.previousStop) : null} onPress={arrangement.pressHead} />
+          <ColumnHeads sort={arrangement.sort} spark={history ? Math.min(SPARK_STEPS, history.steps.length) : 0} earlier={model.hasChanges ? (model.earlier ?? text.previousStop) : null} onPress={arrangement.pressHead} />
         </div>
-        <Tree {...{ model, arrangement, active, choose, list }} />
+        <Tree {...{ model, arrangement, active, choose, list, history }} />
       </div>
     </ViewFrame>
   );
@@ -67,9 +70,10 @@ interface TreeProps {
   readonly active: string | null;
   readonly choose: (node: GradientNode) => void;
   readonly list: { current: RowsControl | null };
+  readonly history: GradientHistory | null;
 }
 
-function Tree({ model, arrangement, active, choose, list }: TreeProps): JSX.Element {
+function Tree({ model, arrangement, active, choose, list, history }: TreeProps): JSX.Element {
   const { rows, toggle } = arrangement;
   const outdent = model.tree.length > 1 && arrangement.sort === null ? 1 : 0;
   const { earlier } = model;
@@ -91,7 +95,7 @@ function Tree({ model, arrangement, active, choose, list }: TreeProps): JSX.Elem
       copy={(row) => copiedRow(row.node)}
       rowClass={rowClass}
       rowLabel={(row) => rowLabel(row.node, earlier)}
-      render={(row) => <TreeRow row={row} outdent={outdent} leave={leave} earlier={earlier} />}
+      render={(row) => <TreeRow row={row} outdent={outdent} leave={leave} earlier={earlier} history={history} />}
     />
   );
 }

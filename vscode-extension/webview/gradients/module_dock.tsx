@@ -22,7 +22,7 @@ export function ModuleDock({ node, view, model }: DockProps & { readonly node: M
   const about = [node.className, <StateCounts rows={rows} />, sizeOf(rows)].filter((part) => part !== "");
   return (
     <DockFrame title={node.fullName} about={about} onClose={() => view.select({ kind: "none" })}>
-      <FactTable facts={[...gradientFacts(node.summary), ...readFacts(rows)]} />
+      <FactTable facts={[...gradientFacts(node.summary, view.recorded !== undefined), ...readFacts(rows)]} />
       <Pictures bars={bars} missing={node.summary.statistics === null ? "" : text.histogramMissing} earlier={bars?.before ? model.earlier : null} narrow={view.width < 420} values={null} />
       <DockActions view={view} node={node} model={model} />
     </DockFrame>

@@ -6,7 +6,7 @@ import { formatShape } from "../../shared/format";
 import { earlierOf } from "../../shared/gradient_changes";
 import { histogramBars } from "../../shared/gradient_histogram";
 import type { ParameterNode } from "../../shared/gradient_tree";
-import { gradientsText as text } from "../../shared/text";
+import { gradientsText as text, replayText } from "../../shared/text";
 import { HeatMap } from "../components/heat_map";
 import { DockActions } from "./dock_actions";
 import { DockFrame, type DockProps } from "./dock";
@@ -22,13 +22,14 @@ export function ParameterDock({ node, view, model }: DockProps & { readonly node
   const about = [<StateLine summary={row} unit={model.snapshot.states?.stale_unit ?? "steps"} />, `${formatShape(shape)} ${dtype} ${device}`];
   return (
     <DockFrame title={node.fullName} about={about} onClose={() => view.select({ kind: "none" })}>
-      <FactTable facts={gradientFacts(row)} />
+      <FactTable facts={gradientFacts(row, view.recorded !== undefined)} />
       <Pictures
         bars={row.statistics === null ? null : bars}
         missing={row.statistics === null ? "" : text.histogramMissing}
         earlier={bars?.before === null ? null : model.earlier}
         narrow={view.width < 420}
-        values={<Values node={node} view={view} model={model} />}
+        values={view.recorded ? <>{view.recorded.curveOf(row.parameter)}</> : <Values node={node} view={view} model={model} />}
+        {...(view.recorded ? { valuesName: replayText.overSteps } : {})}
       />
       <DockActions view={view} node={node} model={model} />
     </DockFrame>

@@ -19,6 +19,8 @@ export interface PicturesProps {
   readonly narrow: boolean;
   /** null where there are none to show. */
   readonly values: JSX.Element | null;
+  /** What the second picture is called where it is not values. */
+  readonly valuesName?: string;
 }
 
 type Shown = "magnitude" | "values";
@@ -38,13 +40,13 @@ export function Pictures(props: PicturesProps): JSX.Element {
   const shown = bars === null ? "values" : chosen;
   return (
     <div class="grad-one">
-      {bars !== null && <PictureTabs shown={shown} onShow={setChosen} />}
+      {bars !== null && <PictureTabs shown={shown} second={props.valuesName ?? text.values} onShow={setChosen} />}
       {shown === "magnitude" ? <Magnitudes {...props} /> : values}
     </div>
   );
 }
 
-function PictureTabs({ shown, onShow }: { readonly shown: Shown; readonly onShow: (shown: Shown) => void }): JSX.Element {
+function PictureTabs({ shown, second, onShow }: { readonly shown: Shown; readonly second: string; readonly onShow: (shown: Shown) => void }): JSX.Element {
   const tab = (name: Shown, words: string): JSX.Element => (
     <button type="button" class={shown === name ? "on" : ""} aria-pressed={shown === name} onClick={() => onShow(name)}>
       {words}
@@ -53,7 +55,7 @@ function PictureTabs({ shown, onShow }: { readonly shown: Shown; readonly onShow
   return (
     <div class="grad-switch" role="group" aria-label={text.picture}>
       {tab("magnitude", text.magnitude)}
-      {tab("values", text.values)}
+      {tab("values", second)}
     </div>
   );
 }

@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { formatCount, formatShape } from "../../shared/format";
+import type { GradientHistory } from "../../shared/gradient_history";
 import type { GradientSummary } from "../../shared/gradient_summary";
 import type { GradientNode, VariableNode } from "../../shared/gradient_tree";
 import type { VisibleRow } from "../../shared/gradient_visible";
@@ -10,6 +11,7 @@ import { Twistie } from "../components/glyph";
 import { NormNumber, RatioNumber } from "./numbers";
 import { RangeGlyph } from "./range_glyph";
 import { tooltipOf } from "./row_words";
+import { Sparkline } from "./sparkline";
 import { StateGlyph, StateWord } from "./state_mark";
 
 export interface TreeRowProps {
@@ -19,9 +21,11 @@ export interface TreeRowProps {
   /** The only model's own name, which a list of full names leaves out. */
   readonly leave: string;
   readonly earlier: string | null;
+  /** Of a recorded session: drawn in place of the change. */
+  readonly history?: GradientHistory | null;
 }
 
-export function TreeRow({ row, outdent, leave, earlier }: TreeRowProps): JSX.Element {
+export function TreeRow({ row, outdent, leave, earlier, history = null }: TreeRowProps): JSX.Element {
   const { node, level, expanded } = row;
   return (
     <div class="grad-cells" title={tooltipOf(node, earlier)}>
@@ -30,7 +34,7 @@ export function TreeRow({ row, outdent, leave, earlier }: TreeRowProps): JSX.Ele
         <ShortName name={row.full ? without(leave, node.fullName) : nameOf(node)} />
         <Note node={node} />
       </div>
-      {node.kind === "variable" ? <VariableCells node={node} /> : <SummaryCells node={node} summary={node.summary} />}
+      {node.kind === "variable" ? <VariableCells node={node} /> : <SummaryCells node={node} summary={node.summary} history={history} />}
     </div>
   );
 }
@@ -100,9 +104,10 @@ function noteOf(node: GradientNode): string {
 interface SummaryCellsProps {
   readonly node: GradientNode;
   readonly summary: GradientSummary | null;
+  readonly history: GradientHistory | null;
 }
 
-function SummaryCells({ node, summary }: SummaryCellsProps): JSX.Element | null {
+function SummaryCells({ node, summary, history }: SummaryCellsProps): JSX.Element | null {
   if (summary === null) return null;
   return (
     <>
@@ -112,7 +117,7 @@ function SummaryCells({ node, summary }: SummaryCellsProps): JSX.Element | null 
         <NormNumber summary={summary} />
       </span>
       <span class="num ratio">
-        <RatioNumber summary={summary} />
+        {history ? <Sparkline history={history} node={node} summary={summary} /> : <RatioNumber summary={summary} />}
       </span>
       <span class="state">
         <StateGlyph summary={summary} />

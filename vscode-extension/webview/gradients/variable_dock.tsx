@@ -14,13 +14,13 @@ export function VariableDock({ node, view, model }: DockProps & { readonly node:
   const { kind, class_name, shape = [], dtype = "", device = "", grad_fn = null } = variable;
   const isTensor = kind === "tensor";
   const showGraph = (): void => {
-    view.ask("chooseRoot", { expression: variable.expression }).catch(() => undefined);
+    if (view.recorded === undefined) view.ask("chooseRoot", { expression: variable.expression }).catch(() => undefined);
     view.showTab("graph");
   };
   return (
     <DockFrame title={node.fullName} about={[isTensor ? `${formatShape(shape)} ${dtype} ${device}` : class_name]} onClose={() => view.select({ kind: "none" })}>
       <FactTable facts={factsOf(variable)} />
-      {isTensor && !view.dimmed ? (
+      {isTensor && !view.dimmed && view.recorded === undefined ? (
         <HeatMap ask={view.ask} subject={{ stop: model.snapshot.stop.number, field: "value", variable: index }} shape={shape} dtype={dtype} title={text.values} />
       ) : null}
       {grad_fn !== null ? (

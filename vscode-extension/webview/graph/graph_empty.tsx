@@ -12,7 +12,7 @@ export interface GraphEmptyProps {
 
 export function GraphEmpty({ props, choose }: GraphEmptyProps): JSX.Element {
   const { snapshot, width } = props;
-  const variables = rootVariables(snapshot);
+  const variables = props.recorded === undefined ? rootVariables(snapshot) : [];
   const reasons = reasonsOf(props);
   return (
     <div class="graph-empty">
@@ -20,7 +20,7 @@ export function GraphEmpty({ props, choose }: GraphEmptyProps): JSX.Element {
       {reasons.map((reason) => (
         <p key={reason}>{reason}</p>
       ))}
-      {variables.length > 0 ? <p>{graphText.chooseOne}</p> : reasons.length === 0 && <p>{graphText.nothingToChoose}</p>}
+      {variables.length > 0 ? <p>{graphText.chooseOne}</p> : reasons.length === 0 && props.recorded === undefined && <p>{graphText.nothingToChoose}</p>}
       <ul>
         {variables.map((variable) => (
           <li key={variable.expression}>

@@ -40,7 +40,7 @@ export function GroupDock({ props, tree, row, open }: GroupDockProps): JSX.Eleme
         )}
       </div>
       <div class="acts">
-        {module && (
+        {module && props.recorded === undefined && (
           <button class="btn" type="button" onClick={() => props.breakHere({ kind: "module", root: module.root, path: module.path })}>
             {graphText.breakAtModule}
           </button>

@@ -55,8 +55,8 @@ export function NodeDock({ props, tree, node, goTo }: NodeDockProps): JSX.Elemen
       </div>
       <EdgeLinks title={graphText.comesFrom} none={graphText.isRoot} links={details.from} goTo={goTo} />
       <EdgeLinks title={graphText.goesTo} none={graphText.end} links={details.to} goTo={goTo} />
-      {saved.length > 0 && <SavedTable ask={props.ask} snapshot={props.snapshot} node={node} saved={saved} />}
-      <Actions props={props} details={details} />
+      {saved.length > 0 && <SavedTable ask={props.ask} snapshot={props.snapshot} node={node} saved={saved} live={props.recorded === undefined} />}
+      {props.recorded === undefined && <Actions props={props} details={details} />}
     </div>
   );
 }

@@ -15,9 +15,11 @@ export interface SavedTableProps {
   readonly snapshot: Snapshot;
   readonly node: number;
   readonly saved: readonly SavedTensor[];
+  /** False for a recorded graph, whose tensors are gone. */
+  readonly live?: boolean;
 }
 
-export function SavedTable({ ask, snapshot, node, saved }: SavedTableProps): JSX.Element {
+export function SavedTable({ ask, snapshot, node, saved, live = true }: SavedTableProps): JSX.Element {
   const [shown, setShown] = useState<number | null>(null);
   const tensor = saved.find((row) => row.row === shown);
   return (
@@ -34,7 +36,7 @@ export function SavedTable({ ask, snapshot, node, saved }: SavedTableProps): JSX
           </span>
         </div>
         {saved.map((row) => (
-          <SavedRow key={row.row} row={row} device={deviceOf(snapshot, row.row)} shown={row.row === shown} show={() => setShown(row.row === shown ? null : row.row)} />
+          <SavedRow key={row.row} row={row} live={live} device={deviceOf(snapshot, row.row)} shown={row.row === shown} show={() => setShown(row.row === shown ? null : row.row)} />
         ))}
       </div>
       {tensor && (
@@ -53,17 +55,18 @@ export function SavedTable({ ask, snapshot, node, saved }: SavedTableProps): JSX
 
 interface SavedRowProps {
   readonly row: SavedTensor;
+  readonly live: boolean;
   readonly device: string;
   readonly shown: boolean;
   readonly show: () => void;
 }
 
-function SavedRow({ row, device, shown, show }: SavedRowProps): JSX.Element {
+function SavedRow({ row, live, device, shown, show }: SavedRowProps): JSX.Element {
   const { role, shape, dtype, tensorClass, released } = row;
   return (
     <div role="row" class={shown ? "on" : ""}>
       <span role="cell">
-        {released ? (
+        {released || !live ? (
           <code>{role}</code>
         ) : (
           <button class="link" type="button" aria-expanded={shown} title={graphText.showValues(role)} onClick={show}>

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { fileName } from "../../shared/format";
 import type { Site } from "../../shared/session";
-import { headerText } from "../../shared/text";
+import { headerText, replayText } from "../../shared/text";
 import { useSource, type SourcePlace } from "./use_source";
 
 export interface SourceProps extends SourcePlace {
@@ -13,17 +13,18 @@ export interface SourceProps extends SourcePlace {
 }
 
 export function SourceView({ bad, open, ...place }: SourceProps): JSX.Element | null {
-  const { first, lines } = useSource(place);
+  const { first, lines, from } = useSource(place);
   if (lines.length === 0) return null;
   const shared = sharedIndent(lines);
   return (
-    <div class="src" onDblClick={() => open(true)}>
+    <div class="src" title={from === "recorded" ? replayText.recordedSource : undefined} onDblClick={() => open(true)}>
       {lines.map((line, i) => (
         <div key={first + i} class={first + i === place.site.line ? (bad ? "hl bad" : "hl") : ""}>
           <s>{first + i}</s>
           {line.slice(shared)}
         </div>
       ))}
+      {from === "recorded" && <p class="src-from">{replayText.recordedSource}</p>}
     </div>
   );
 }

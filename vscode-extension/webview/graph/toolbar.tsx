@@ -26,7 +26,7 @@ export function Toolbar({ props, ui, choose, narrow, control }: ToolbarProps): J
   return (
     <>
       <div class="graph-bar">
-        <RootPicker snapshot={props.snapshot} narrow={narrow} choose={choose} />
+        {props.recorded === undefined && <RootPicker snapshot={props.snapshot} narrow={narrow} choose={choose} />}
         <SearchField {...search} />
         <Toggle
           text={narrow ? graphText.byModuleNarrow : graphText.byModule}

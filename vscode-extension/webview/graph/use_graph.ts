@@ -3,6 +3,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { findModule, groupGraph, type GraphTree } from "../../shared/graph_groups";
 import { layOutLanes, type Lanes } from "../../shared/graph_lanes";
+import { treeForModel } from "../../shared/graph_layered_same";
 import type { GraphModel } from "../../shared/graph_model";
 import { follow } from "../../shared/graph_node";
 import { closeRow, openAtFirst, openRow, openSiblings, revealGroup, revealPosition, revealPositions } from "../../shared/graph_open";
@@ -39,7 +40,7 @@ export interface GraphUi {
 export function useGraph(props: ViewProps, model: GraphModel): GraphUi {
   const { session, selection } = props;
   const [arranged, setArranged] = useArranged(session);
-  const tree = useMemo(() => groupGraph(model, arranged.withLeaves), [model, arranged.withLeaves]);
+  const tree = useTree(model, arranged.withLeaves);
   const firstOpen = useMemo(() => openAtFirst(tree, model.running), [tree]);
   const open = arranged.open ?? firstOpen;
   const rows = useMemo(() => buildRows(tree, open, arranged.byModule), [tree, open, arranged.byModule]);
@@ -50,6 +51,15 @@ export function useGraph(props: ViewProps, model: GraphModel): GraphUi {
   useReveal(tree, rows, selection, node, (next) => setArranged({ open: next }), open);
   useRunning(props, model, arranged, setArranged);
   return { tree, rows, lanes, arranged, node, active: rows.rows[index] ?? null, actions };
+}
+
+/** Grouped once for all steps of one graph: a session that plays draws many a second. */
+function useTree(model: GraphModel, withLeaves: boolean): GraphTree {
+  const last = useRef<GraphTree | null>(null);
+  return useMemo(() => {
+    const known = last.current?.order.withLeaves === withLeaves ? treeForModel(last.current, model) : null;
+    return (last.current = known ?? groupGraph(model, withLeaves));
+  }, [model, withLeaves]);
 }
 
 type Arrange = (change: Partial<GraphArranged>) => void;

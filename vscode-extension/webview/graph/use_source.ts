@@ -2,11 +2,11 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { SourceLines } from "../../shared/messages";
-import type { Site, Snapshot } from "../../shared/session";
+import type { Run, Site, Snapshot } from "../../shared/session";
 import type { Ask } from "../view";
 
-/** A stop's lines are read once: the file may be edited before the next. */
-const KNOWN = new WeakMap<Snapshot, Map<string, SourceLines>>();
+/** A stop's lines are read once: the file may be edited before the next. The steps of a recorded session share their run, and its lines. */
+const KNOWN = new WeakMap<Run, Map<string, SourceLines>>();
 
 export interface SourcePlace {
   readonly ask: Ask;
@@ -19,8 +19,8 @@ export interface SourcePlace {
 export function useSource({ ask, snapshot, site, text }: SourcePlace): SourceLines {
   const { file, line } = site;
   const key = `${file}:${line}`;
-  const known = KNOWN.get(snapshot) ?? new Map<string, SourceLines>();
-  KNOWN.set(snapshot, known);
+  const known = KNOWN.get(snapshot.run) ?? new Map<string, SourceLines>();
+  KNOWN.set(snapshot.run, known);
   const [, redraw] = useState(0);
   useEffect(() => {
     if (known.has(key)) return;
@@ -33,6 +33,6 @@ export function useSource({ ask, snapshot, site, text }: SourcePlace): SourceLin
       () => undefined, // a file that the host cannot read: the recorded line stays
     );
     return () => void (wanted = false);
-  }, [snapshot, key]);
+  }, [snapshot.run, key]);
   return known.get(key) ?? { first: line, lines: text === "" ? [] : [text] };
 }

@@ -51,9 +51,10 @@ function Ledger({ props, model }: { readonly props: ViewProps; readonly model: H
   const isShown = shown !== null && props.selection.kind === "node" && model.node[shown] === props.selection.index;
   return (
     <ViewFrame class={props.dimmed ? "held dimmed" : "held"} dock={isShown ? <SavedDock props={props} model={model} row={shown} /> : null}>
-      <Total model={model} />
+      <Total model={model} recorded={props.recorded !== undefined} />
       <ClassBar model={model} />
       <UnseenList snapshot={props.snapshot} select={props.select} />
+      {props.recorded?.heldCurve}
       <div class="held-head">
         <h3>{heldText.heldBy}</h3>
         <span class="sp" />
@@ -72,11 +73,11 @@ function Ledger({ props, model }: { readonly props: ViewProps; readonly model: H
   );
 }
 
-function Total({ model }: { readonly model: HeldModel }): JSX.Element {
+function Total({ model, recorded }: { readonly model: HeldModel; readonly recorded: boolean }): JSX.Element {
   return (
     <div class="held-total">
       <b>{formatBytes(model.total)}</b>
-      <span class="dim">{isPartial(model.snapshot) ? heldText.captionPartial : heldText.caption}</span>
+      <span class="dim">{recorded ? heldText.captionRecorded : isPartial(model.snapshot) ? heldText.captionPartial : heldText.caption}</span>
       <span class="sp" />
       {model.releasedBytes > 0 && <span class="dim">{heldText.released(formatBytes(model.releasedBytes))}</span>}
     </div>

@@ -28,7 +28,7 @@ export function SavedDock({ props, model, row }: SavedDockProps): JSX.Element {
         </span>
       </div>
       <p class="dim">{countedSentence(tensor, model)}</p>
-      {!released && (
+      {!released && props.recorded === undefined && (
         <HeatMap ask={props.ask} subject={{ stop: props.snapshot.stop.number, field: "saved", node, role }} shape={shape} dtype={dtype} title={heldText.values} />
       )}
     </div>

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradwatch.errors import UsageError
-from gradwatch.reporters.exports import memory_viz, perfetto, tensorboard
+from gradwatch.reporters.exports import html_page, memory_viz, perfetto, tensorboard
 from gradwatch.reporters.exports.csv_tables import write_columns, write_csv
 from gradwatch.reporters.exports.parquet_tables import require_pyarrow, write_parquet
 from gradwatch.reporters.exports.place import place
@@ -26,6 +26,7 @@ _ENDINGS: dict[Target, str] = {
     "tensorboard": "_tensorboard",
     "perfetto": ".trace.json",
     "memory-viz": ".memory.pickle",
+    "html": ".html",
 }
 
 
@@ -57,6 +58,8 @@ def export(request: Request) -> Exported:
     tables = _tables(request.table)
     if request.target == "parquet":
         require_pyarrow()
+    if request.target == "html":
+        html_page.require_bundle()
     path = _output(request)
     if path.exists() and Path(request.file).exists() and path.samefile(request.file):
         raise UsageError(f"{path} is the session itself. Name another file with -o.")
@@ -68,7 +71,11 @@ def export(request: Request) -> Exported:
             Progress(session, _reads(request.target, tables), steps, what) as progress,
         ):
             source = Source(session, steps, progress)
-            text = _write(request, source, tables, beside)
+            if request.target == "html":
+                page = html_page.write_page(source, beside)
+                text, notes = f"{page.steps:,} steps, {beside.stat().st_size:,} bytes", (*notes, *page.notes)
+            else:
+                text = _write(request, source, tables, beside)
         return Exported(path, text, (*notes, *_losses(session, source)))
 
 
@@ -112,6 +119,8 @@ def _reads(target: Target, tables: tuple[Table, ...]) -> tuple[type, ...]:
         return memory_viz.READS
     if target == "tensorboard":
         return tensorboard.READS
+    if target == "html":
+        return html_page.READS
     return tuple(kind for table in tables for kind in table.reads)
 
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-Target = Literal["csv", "parquet", "tensorboard", "perfetto", "memory-viz"]
+Target = Literal["csv", "parquet", "tensorboard", "perfetto", "memory-viz", "html"]

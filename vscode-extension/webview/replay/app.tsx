@@ -1,0 +1,160 @@
+/** The page's shell: which state is shown, header, timeline, sheets, views, and the keys of them all. */
+
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { ReplayCommand } from "../../shared/replay";
+import type { ReplayModel } from "../../shared/replay_model";
+import { SPEEDS, type Speed } from "../../shared/replay_play";
+import { playheadWords, stepWords, titleOf } from "../../shared/replay_words";
+import { NOTHING } from "../../shared/selection";
+import { replayText as text, shellText } from "../../shared/text";
+import { Announce } from "../announce";
+import type { CommandBus } from "../command_bus";
+import { StoreContext, useStored } from "../stored";
+import type { ViewCommand } from "../view";
+import { CompareSheet } from "./compare_sheet";
+import { Controls } from "./controls";
+import { ReplayHeader } from "./header";
+import type { ReplayHost } from "./host";
+import { runKey, useReplayKeys, type ReplayKey } from "./keys";
+import type { ReplayActions } from "./page";
+import { RanksSheet } from "./ranks_sheet";
+import { askToReplay } from "./replay_step";
+import { EmptyPage, FailedPage, LoadingPage } from "./states";
+import { StepsTable } from "./steps_table";
+import { Timeline } from "./timeline";
+import { useComparison } from "./use_comparison";
+import { useSize } from "./use_size";
+import { ReplayViews, type ViewsControl } from "./views";
+
+export interface ReplayAppProps {
+  readonly model: ReplayModel;
+  readonly host: ReplayHost;
+  readonly actions: ReplayActions;
+  readonly commands: CommandBus<ReplayCommand>;
+}
+
+/** What stands between the timeline and the views when it is asked for. */
+export type Sheet = "none" | "compare" | "ranks" | "steps";
+
+export function ReplayApp(props: ReplayAppProps): JSX.Element {
+  return (
+    <StoreContext.Provider value={props.host.store}>
+      <Shell {...props} />
+    </StoreContext.Provider>
+  );
+}
+
+/** Under this height the timeline is drawn small. */
+const LOW = 640;
+
+function Shell({ model, host, actions, commands }: ReplayAppProps): JSX.Element {
+  const root = useRef<HTMLDivElement>(null);
+  const views = useRef<ViewsControl | null>(null);
+  const { width, height } = useSize(root);
+  const [speed, setSpeed] = useSpeed();
+  const [sheet, setSheet] = useState<Sheet>("none");
+  const [problem, say] = useState("");
+  const comparison = useComparison(actions.ask, model);
+  const context = { model, actions, speed, sheet, setSheet, say, views };
+  const latest = useRef(context);
+  latest.current = context;
+  const run = useMemo(() => (key: ReplayKey): void => act(key, latest.current), []);
+  useEffect(() => commands.listen((command) => (run(command), true)), [commands]);
+  useReplayKeys(root, host, model.offers.bindsKeys, run);
+  const narrow = width < 700;
+  return (
+    <div ref={root} class="gw replay" data-width={width < 420 ? "narrow" : "wide"}>
+      {model.phase === "loading" ? (
+        <LoadingPage {...model.loading} />
+      ) : model.phase === "failed" ? (
+        <FailedPage {...model.failure} />
+      ) : (
+        <>
+          <ReplayHeader model={model} actions={actions} narrow={narrow} say={say} />
+          {model.timeline.steps.length === 0 && model.at === null ? (
+            <EmptyPage finished={model.facts?.finished ?? false} />
+          ) : (
+            <>
+              <section class="rp-time" aria-label={text.timeline}>
+                <Controls {...{ model, actions, speed, setSpeed, sheet, setSheet, comparison, narrow, say }} />
+                <Timeline model={model} actions={actions} width={width} compact={height < LOW || narrow} narrow={narrow} onKey={run} />
+              </section>
+              {sheet === "steps" && <StepsTable model={model} actions={actions} onClose={() => setSheet("none")} />}
+              {sheet === "compare" && <CompareSheet model={model} actions={actions} comparison={comparison} onClose={() => setSheet("none")} />}
+              {sheet === "ranks" && <RanksSheet model={model} actions={actions} onClose={() => setSheet("none")} say={say} />}
+              <ReplayViews model={model} actions={actions} width={width} low={height < LOW} control={views} say={say} />
+            </>
+          )}
+        </>
+      )}
+      {problem !== "" && <Problem message={problem} onDismiss={() => say("")} />}
+      <Announce text={announcedOf(model)} occasion={playheadWords(model)} />
+    </div>
+  );
+}
+
+/** A slider that has the focus says its own value; while playing there would be no end of it. */
+function announcedOf(model: ReplayModel): string {
+  if (model.phase !== "open" || model.playing || model.at === null || model.behindMs !== null) return "";
+  return document.activeElement?.getAttribute("role") === "slider" ? "" : text.announced(titleOf(model), stepWords(model).join(", "));
+}
+
+/** The commands of a chart are those of the view that has the focus; else of the timeline. */
+function isInView(): boolean {
+  return document.activeElement?.closest(".rp-view") != null;
+}
+
+function useSpeed(): readonly [Speed, (speed: Speed) => void] {
+  const [kept, keep] = useStored<number>("replay.speed", 10);
+  return [SPEEDS.find((speed) => speed === kept) ?? 10, keep];
+}
+
+interface Context {
+  readonly model: ReplayModel;
+  readonly actions: ReplayActions;
+  readonly speed: Speed;
+  readonly sheet: Sheet;
+  readonly setSheet: (sheet: Sheet) => void;
+  readonly say: (problem: string) => void;
+  readonly views: { current: ViewsControl | null };
+}
+
+function act(key: ReplayKey, context: Context): void {
+  const { model, actions, speed, sheet, setSheet, say, views } = context;
+  switch (key) {
+    case "gradients":
+    case "graph":
+    case "held":
+      return views.current?.show(key);
+    case "filter":
+    case "nextTrouble":
+    case "previousTrouble":
+      return views.current?.send(key satisfies ViewCommand);
+    case "showAsTable":
+      return isInView() ? views.current?.send(key) : setSheet(sheet === "steps" ? "none" : "steps");
+    case "compare":
+      return setSheet(sheet === "compare" ? "none" : "compare");
+    case "closeDock":
+      return sheet !== "none" ? setSheet("none") : model.selection.kind !== "none" ? actions.select(NOTHING) : undefined;
+    case "play":
+      return model.playing ? actions.pause() : actions.play(speed);
+    case "follow":
+      return actions.follow(!model.follow);
+    case "replayStep":
+      return askToReplay(model, actions, say);
+    default:
+      return runKey(key, actions);
+  }
+}
+
+function Problem({ message, onDismiss }: { readonly message: string; readonly onDismiss: () => void }): JSX.Element {
+  return (
+    <div class="message problem" role="alert">
+      <span>{message}</span>
+      <button type="button" class="link" onClick={onDismiss}>
+        {shellText.dismiss}
+      </button>
+    </div>
+  );
+}
