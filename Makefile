@@ -30,7 +30,7 @@ demo: setup
 	$(BIN)/gradwatch demo
 
 # What this machine cannot run is left out, and named in the last line; where CI is set that is a failure.
-test: setup check unit
+test: setup check unit fuzz
 	MAKE="$(MAKE)" tests/test_extension.sh
 
 # Also every sample of every operator and module of torch's databases.

@@ -25,5 +25,6 @@ can node || leave_out "the extension's checks and tests, and the end-to-end test
 "$make" --no-print-directory extension
 can || leave_out "the end-to-end tests" "$reason"
 "$make" --no-print-directory e2e
+GRADWATCH_PAGE=1 .venv/bin/python -m pytest tests/test_export_html.py
 tests/e2e_notebook/setup_notebook.sh newest || leave_out "the notebook's end-to-end tests" "JupyterLab could not be installed"
 "$make" --no-print-directory notebook-e2e KERNELS=newest

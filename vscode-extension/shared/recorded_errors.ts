@@ -2,7 +2,7 @@
 
 import { FORMAT_VERSION } from "./session";
 
-export type SessionErrorKind = "not a session" | "version" | "damaged";
+export type SessionErrorKind = "not a session" | "version" | "damaged" | "absent";
 
 /** The only error that the reader throws at what a file holds. */
 export class SessionError extends Error {
@@ -22,6 +22,11 @@ export function notASession(name: string, reason: string): SessionError {
 export function otherVersion(name: string, writtenBy: string, format: number, ours: string): SessionError {
   const wayOut = format > FORMAT_VERSION ? "Update the gradwatch extension." : `Read it with: pip install gradwatch==${writtenBy}`;
   return new SessionError("version", `${name} was written by gradwatch ${writtenBy} (format ${format}); this is ${ours} (format ${FORMAT_VERSION}). ${wayOut}`);
+}
+
+/** What was asked for was never recorded; `has` says what was. */
+export function absent(name: string, what: string, has: string): SessionError {
+  return new SessionError("absent", `${name} has no ${what}. ${has}`);
 }
 
 /** What was asked for is cut or corrupted. */

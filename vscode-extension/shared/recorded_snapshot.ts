@@ -1,7 +1,7 @@
 /** A recorded step as the `Snapshot` that the panel's views draw: the records of the step, and what follows from them. */
 
 import { numbers } from "./answer";
-import { SessionError, damaged } from "./recorded_errors";
+import { SessionError, absent, damaged } from "./recorded_errors";
 import type { RecordedSession } from "./recorded_session";
 import { lastCall } from "./recorded_steps";
 import {
@@ -25,7 +25,7 @@ interface GraphParts {
 /** Throws a SessionError for a step that is not there. */
 export async function snapshotOfStep(session: RecordedSession, step: number): Promise<Snapshot> {
   const position = session.steps.position(step);
-  if (position < 0) throw damaged(session.reader.options.name, `step ${step} is not in it`);
+  if (position < 0) throw absent(session.reader.options.name, `step ${step}`, stepsThere(session));
   const [calls, gradients, histograms, before] = await Promise.all([
     session.callsOfStep(step),
     gradientsOfStep(session, step),
@@ -62,7 +62,7 @@ export async function snapshotOfStep(session: RecordedSession, step: number): Pr
 /** Throws a SessionError for a stop that is not there. */
 export async function snapshotOfStop(session: RecordedSession, number: number): Promise<Snapshot> {
   const stop = session.stops.find((one) => one.number === number);
-  if (!stop) throw damaged(session.reader.options.name, `stop ${number} is not in it`);
+  if (!stop) throw absent(session.reader.options.name, `stop ${number}`, `It has ${session.stops.length} recorded stops.`);
   const step = Math.max(stop.step, 0);
   const { reader } = session;
   const [calls, gradients, histograms] = await Promise.all([
@@ -179,8 +179,17 @@ function rootVariable(session: RecordedSession, { call, graph }: GraphParts, pos
     class_name: "Tensor",
     requires_grad: true,
     grad_fn: graph.names[numbers(graph.name)[root] ?? -1] ?? null,
-    number: call.call === "backward" && loss !== null ? String(loss) : null,
+    number: call.call === "backward" && loss !== null ? shortNumber(loss) : null,
   };
+}
+
+function stepsThere({ steps }: RecordedSession): string {
+  return steps.length === 0 ? "No step has ended yet." : `Its steps go from ${steps.number(0)} to ${steps.number(steps.length - 1)}.`;
+}
+
+/** As the debuggee writes the value of a scalar: six digits. */
+function shortNumber(value: number): string {
+  return String(Number(value.toPrecision(6)));
 }
 
 /** A row of a parameter: its record, and where in it. */

@@ -60,7 +60,7 @@ describe("a comparison", () => {
   });
 });
 
-const KINDS = { "not a session": "NotASession", version: "SessionVersionError", damaged: "SessionDamaged" } as const;
+const KINDS = { "not a session": "NotASession", version: "SessionVersionError", damaged: "SessionDamaged", absent: "UsageError" } as const;
 
 async function aboutDamaged(bytes: Uint8Array): Promise<unknown> {
   try {

@@ -165,7 +165,7 @@ describe.each(["accumulate", "followed", "seed", "series", "torn", "variants"])(
 });
 
 const EVERY = 97;
-const KINDS = { "not a session": "NotASession", version: "SessionVersionError", damaged: "SessionDamaged" } as const;
+const KINDS = { "not a session": "NotASession", version: "SessionVersionError", damaged: "SessionDamaged", absent: "UsageError" } as const;
 
 async function aboutDamaged(bytes: Uint8Array): Promise<unknown> {
   try {

@@ -189,7 +189,7 @@ describe("a snapshot of a recorded step", () => {
   });
 
   it("is refused in words for a step that is not there", async () => {
-    await expect((await openSession(goldenBytes("seed"))).snapshotOfStep(99)).rejects.toThrow("step 99 is not in it");
+    await expect((await openSession(goldenBytes("seed"))).snapshotOfStep(99)).rejects.toThrow("has no step 99. Its steps go from 0 to");
   });
 });
 

@@ -273,8 +273,8 @@ describe("a page's questions", () => {
 
   it("for a step or stop that is not there are refused with a sentence", async () => {
     const { ask } = await openedReplay([goldenSource("seed")]);
-    await expect(ask("snapshot", { at: at(9) })).rejects.toThrow("seed.gradwatch is damaged: step 9 is not in it");
-    await expect(ask("snapshot", { at: { kind: "stop", rank: 0, stop: 4 } })).rejects.toThrow("stop 4 is not in it");
+    await expect(ask("snapshot", { at: at(9) })).rejects.toThrow("seed.gradwatch has no step 9. Its steps go from 0 to 1.");
+    await expect(ask("snapshot", { at: { kind: "stop", rank: 0, stop: 4 } })).rejects.toThrow("has no stop 4. It has 0 recorded stops.");
     await expect(ask("recentNorms", { rank: 0, step: 9, count: 3 })).rejects.toThrow("Step 9 is not in this file.");
     await expect(ask("snapshot", { at: at(0, 3) })).rejects.toThrow("There is no file of rank 3 that can be read.");
     await expect(ask("hasOwnProperty" as "curve", { rank: 0, subject: { kind: "parameter", id: 0 }, statistic: "l2" })).rejects.toThrow("Nothing answers to hasOwnProperty.");

@@ -42,9 +42,9 @@ def decoder(kind: type[R]) -> msgspec.msgpack.Decoder[R]:
 _integers: dict[type, Callable[[Any], tuple[int, ...]]] = {}
 
 
-def check_numbers(record: Any) -> None:
+def check_numbers(record: object) -> None:
     """Raise OverflowError where a record's own integers (not those in its lists) exceed 64 bits with a sign."""
-    kind: type[Any] = type(record)
+    kind = type(record)
     if kind not in _integers:
         names = [entry.name for entry in fields(kind) if entry.type in ("int", int)] if is_dataclass(kind) else []
         _integers[kind] = _getter(names)

@@ -39,10 +39,16 @@ def parameter_series(reader: SessionReader, parameter: int) -> ParameterSeries:
     found = {name: _ColumnWalk(reader, parameter, name).read() for name in SERIES_STATISTICS}
     counts = found["nonfinite"]
     last = min(column.last for column in found.values())
+    if any(not np.array_equal(_until(column, last), _until(counts, last)) for column in found.values()):
+        last = -1  # they are of other steps than each other: believe none, and read the Gradients
     common = int(np.count_nonzero(counts.steps <= last))
     seen = ~np.isnan(counts.values[:common])
     columns = {name: column.values[:common][seen] for name, column in found.items()}
     return ParameterSeries(last, counts.steps[:common][seen], columns)
+
+
+def _until(column: _Column, last: int) -> NDArray[np.int64]:
+    return column.steps[column.steps <= last]
 
 
 class _ColumnWalk:
