@@ -430,6 +430,10 @@ def test_an_interpreter_that_ignores_its_environment_is_refused_in_words(option:
         (["-m", "package.train"], {}, "train.gradwatch"),
         (["train.py"], {"RANK": "3", "WORLD_SIZE": "8"}, "train.rank3.gradwatch"),
         (["-o", "out/a.gradwatch", "train.py"], {"RANK": "0", "WORLD_SIZE": "2"}, "out/a.rank0.gradwatch"),
+        (["-o", "rank-0/a.rank0.gradwatch", "train.py"], {"RANK": "0", "WORLD_SIZE": "2"}, "rank-0/a.rank0.gradwatch"),
+        (["-o", "crank1.gradwatch", "train.py"], {"RANK": "1", "WORLD_SIZE": "2"}, "crank1.rank1.gradwatch"),
+        (["-o", "a.rank10.gradwatch", "train.py"], {"RANK": "1", "WORLD_SIZE": "12"}, "a.rank10.rank1.gradwatch"),
+        (["train.py"], {"RANK": "0", "WORLD_SIZE": "1"}, "train.gradwatch"),
         (["-o", "a", "train.py"], {"RANK": "0"}, "a"),
     ],
 )

@@ -61,10 +61,11 @@ class Request:
 
 def session_path(request: Request, environment: Mapping[str, str]) -> str:
     """Name the session's file. Under torchrun (RANK and WORLD_SIZE are set) each process has its own."""
+    from gradwatch.session.writer import path_of_rank  # noqa: PLC0415 # the program's process imports this file too
+
     path = Path(request.path or f"{request.program.stem}.gradwatch")
-    if "RANK" in environment and "WORLD_SIZE" in environment:
-        path = path.with_name(f"{path.stem}.rank{environment['RANK']}{path.suffix}")
-    return str(path)
+    rank, world_size = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
+    return str(path_of_rank(path, int(rank), int(world_size)) if rank.isdigit() and world_size.isdigit() else path)
 
 
 def command(request: Request) -> list[str]:

@@ -28,6 +28,7 @@ def run_record(detail: Detail, *, line_clock: bool, asks_programs: bool = True) 
     """
     torch: Any = sys.modules.get("torch")
     revision = _git("rev-parse", "HEAD") if asks_programs else None
+    rank, world_size = _rank_and_world_size(torch)
     status = _git("status", "--porcelain", "--untracked-files=no") if revision else None
     return Run(
         format_version=FORMAT_VERSION,
@@ -36,8 +37,8 @@ def run_record(detail: Detail, *, line_clock: bool, asks_programs: bool = True) 
         start_ns=time.time_ns(),
         hostname=socket.gethostname(),
         pid=os.getpid(),
-        rank=_integer("RANK", 0),
-        world_size=_integer("WORLD_SIZE", 1),
+        rank=rank,
+        world_size=world_size,
         argv=list(sys.argv),
         working_directory=_working_directory(),
         python_version=platform.python_version(),
@@ -49,6 +50,14 @@ def run_record(detail: Detail, *, line_clock: bool, asks_programs: bool = True) 
         git_dirty=bool(status) if status is not None else None,
         line_source="line clock" if line_clock else "module calls",
     )
+
+
+def _rank_and_world_size(torch: Any) -> tuple[int, int]:
+    """As the process group says where there is one (spawned processes need no variables), else as torchrun does."""
+    distributed = getattr(torch, "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return _integer("RANK", 0), _integer("WORLD_SIZE", 1)
 
 
 def _integer(variable: str, default: int) -> int:

@@ -19,7 +19,7 @@ from gradwatch.capture.kept_options import checked
 from gradwatch.capture.recording import Recording
 from gradwatch.errors import RecordingError, UsageError
 from gradwatch.records import Detail, Finish
-from gradwatch.session.writer import SessionWriter
+from gradwatch.session.writer import SessionWriter, path_of_rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,8 @@ def watch(  # noqa: PLR0913 # the public door: one keyword a question
     Args:
         model: a module, several in a list, or several in a dict by the names they get. None: everything
             that trains in this process, found when it is first used.
-        path: the session file to write.
+        path: the session file to write. Each of several ranks has its own: run.rank3.gradwatch; the recorder's
+            `path` says which.
         detail: "parameters" (each parameter's gradient), "modules" (also the gradient of every module
             output, the graph, and memory held for backward), or "nodes" (also every autograd node).
         overwrite: replace `path` if it is there.
@@ -99,7 +100,7 @@ class Recorder:
         options: Options | None = None,
     ) -> None:
         self.options = options or Options()
-        self.path = Path(path)
+        self.path = self._asked_path = Path(path)
         _check(model, self.options)
         self._keep = checked(self.options.keep_steps)
         self._model = model
@@ -134,6 +135,7 @@ class Recorder:
         recording = Recording(self.options.detail, held=self._reads_held())
         run = run_record(self.options.detail, line_clock=recording.start_lines())
         try:
+            self.path = path_of_rank(self._asked_path, run.rank, run.world_size)
             self._writer = _open_writer(self.path, run, self.options)
         except BaseException:
             recording.stop_lines()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,13 @@ class _Flush:
 @dataclass(frozen=True, slots=True)
 class _Close:
     finish: Finish
+
+
+def path_of_rank(path: Path, rank: int, world_size: int) -> Path:
+    """Name the file of one of several processes: run.rank3.gradwatch, unless the name says "rank3" already."""
+    if world_size < 2 or re.search(rf"(?<![a-z])rank[-_.]?0*{rank}(?!\d)", path.name):
+        return path
+    return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
 
 
 class SessionWriter:
