@@ -16,6 +16,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# Importing them calls torch.backends.disable_global_flags(), for the whole process: other tests set such flags.
+torch.backends.__dict__["__allow_nonbracketed_mutation_flag"] = True
+
 Outcome = dict[str, object]
 """What each part of a program gave, as digests that can be compared, and the error that ended it."""
 

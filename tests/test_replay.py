@@ -175,6 +175,14 @@ def test_a_gradient_that_parts_is_told_by_the_first_in_backwards_order(
     assert "parts at" in str(result)
 
 
+def test_a_program_that_may_not_set_torchs_backend_flags_can_replay(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, _ = train(path)
+    monkeypatch.setitem(vars(torch.backends), "__allow_nonbracketed_mutation_flag", value=False)
+    assert replay(path, 1, trained.entry).identical is True
+
+
 def test_a_tolerance_lets_a_small_difference_pass(path: Path) -> None:
     scale = [1.0]
 

@@ -107,7 +107,7 @@ export function replayed(model: ReplayModel, event: ReplayEvent): ReplayModel {
     case "pause":
       return model.playing === null ? model : { ...model, playing: null };
     case "follow":
-      return event.on ? toNewest({ ...model, follow: true, playing: null }, event.nowMs) : { ...model, follow: false };
+      return following(model, event.on, event.nowMs);
     case "snapshot":
       return showing(model, event);
     case "previous":
@@ -170,14 +170,21 @@ function grown(model: ReplayModel, { from, timeline, facts }: Extract<ToReplay, 
   if (model.phase !== "open") return model;
   const whole = grownTimeline(model.timeline, Math.min(from, model.timeline.steps.length), timeline);
   const longer = whole.steps.length > model.timeline.steps.length;
-  const next: ReplayModel = { ...model, facts, growing: model.growing || longer, follow: model.follow && !(facts.finished && !longer), timeline: whole };
-  return next.follow || next.at === null ? toNewest(next, nowMs) : next;
+  const next: ReplayModel = { ...model, facts, growing: model.growing || longer, follow: model.follow && !facts.finished, timeline: whole };
+  // What the last growth brought is gone to, though nothing comes after it.
+  return (model.follow && longer) || next.follow || next.at === null ? toNewest(next, nowMs) : next;
+}
+
+/** There is nothing to follow in a recording that has ended. */
+function following(model: ReplayModel, on: boolean, nowMs: number): ReplayModel {
+  if (!on) return { ...model, follow: false };
+  return model.facts?.finished ? model : toNewest({ ...model, follow: true, playing: null }, nowMs);
 }
 
 /** Another rank's timeline: the step stays where that rank has it. What was selected is another parameter's id there. */
 function onRank(model: ReplayModel, { overview: { facts, timeline }, to, nowMs }: Extract<ReplayEvent, { type: "rank" }>): ReplayModel {
   const step = model.at && model.facts ? stepOf(model.at, model.facts.marks) : -1;
-  const next: ReplayModel = { ...model, facts, timeline, playing: null, recent: null, held: null };
+  const next: ReplayModel = { ...model, facts, timeline, playing: null, recent: null, held: null, follow: model.follow && !facts.finished };
   const at = to === undefined ? momentNear(timeline.steps, facts.rank, step) : recordedMoment(next, to);
   return at === null ? { ...next, at: null, shown: null } : moved(next, at, nowMs);
 }

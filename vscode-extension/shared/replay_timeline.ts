@@ -66,7 +66,16 @@ export interface Columns {
   readonly breaks: Uint8Array;
 }
 
-/** One entry a pixel, however many steps: no spike is lost, and drawing takes the same time for any run. */
+/** The steps that an axis has room for: another run may be longer, or begin before. */
+export function withinScale(timeline: Timeline, { first, last }: StepScale): Timeline {
+  const { steps, loss, lossSeen, gradientNorm, nonfinite, heldBytes } = timeline;
+  const [from, to] = [firstFrom(steps, first), firstFrom(steps, last + 1)];
+  if (from === 0 && to === steps.length) return timeline;
+  const cut = (values: Float64Array): Float64Array => values.subarray(from, to);
+  return { steps: cut(steps), loss: cut(loss), lossSeen: lossSeen.subarray(from, to), gradientNorm: cut(gradientNorm), nonfinite: cut(nonfinite), heldBytes: cut(heldBytes) };
+}
+
+/** One entry a pixel, however many steps: no spike is lost, and drawing takes the same time for any run. Steps beyond the axis are left out. */
 export function columnsOf({ steps, values }: Series, scale: StepScale): Columns {
   const most = Math.min(steps.length, Math.ceil(scale.width) + 1);
   const make = (): Float64Array => new Float64Array(most);
@@ -74,11 +83,12 @@ export function columnsOf({ steps, values }: Series, scale: StepScale): Columns 
   let [count, pixel, broken] = [0, -1, true];
   for (let i = 0; i < steps.length; i++) {
     const value = values[i]!;
-    if (!Number.isFinite(value)) {
+    const step = steps[i]!;
+    if (!Number.isFinite(value) || step < scale.first || step > scale.last) {
       broken = true;
       continue;
     }
-    const x = xOf(scale, steps[i]!);
+    const x = xOf(scale, step);
     const at = Math.floor(x);
     if (at !== pixel || count === 0) {
       pixel = at;
@@ -156,6 +166,15 @@ export function logAxis([low, high]: readonly [number, number], wanted: number):
   const ticks: number[] = [];
   for (let exponent = Math.ceil(bottom / every) * every; exponent <= top; exponent += every) ticks.push(10 ** exponent);
   return { kind: "log", low: 10 ** bottom, high: 10 ** top, ticks };
+}
+
+/** Of evenly spaced ticks as many as can be labelled, evenly spaced again: `apart` pixels lie between two labels. */
+export function labelled(ticks: readonly number[], placeOf: (tick: number) => number, apart: number): readonly number[] {
+  for (let every = 1; every < ticks.length; every++) {
+    const kept = ticks.filter((_, at) => at % every === 0);
+    if (kept.every((tick, at) => at === 0 || Math.abs(placeOf(tick) - placeOf(kept[at - 1]!)) >= apart)) return kept;
+  }
+  return ticks.slice(0, 1);
 }
 
 function roomAround(value: number): readonly [number, number] {

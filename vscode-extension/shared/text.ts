@@ -511,7 +511,7 @@ export const replayText = {
   interrupted: (reason: string): string => `ended: ${reason}`,
   detailTitle: "Detail of the recording",
   cost: (share: string): string => `recording cost ${share}`,
-  costTitle: "Share of the run's time that recording took",
+  costTitle: "Recording cost: share of the run's wall time spent in gradwatch on the program's threads. It is large where steps are short.",
   marks: {
     nonfinite: (count: number): string => counted(count, "step with NaN or Inf in a gradient", "steps with NaN or Inf in a gradient"),
     stop: (count: number): string => counted(count, "recorded stop", "recorded stops"),
@@ -624,6 +624,7 @@ export const replayText = {
   changedWhat: { line: "line", inputs: "input" },
   moreRows: (count: string): string => `and ${count} more`,
   notes: "Notes",
+  onlySteps: (count: string, span: string, name: string): string => (count === "1" ? `Only in ${name}: step ${span}.` : `Only in ${name}: ${count} steps, ${span}.`),
   onlyParameters: (names: string): string => `Parameters of one alone: ${names}`,
   stepFrom: "step",
   stepWith: "with step",

@@ -276,11 +276,11 @@ describe("tabs", () => {
 
   it("draw a view when it is first shown, and keep it", () => {
     const host = open(new FakeHost(), ...stopped("mlp"));
-    expect(root.querySelector("#gw-view-held")!.childElementCount).toBe(0);
+    expect(root.querySelector("[id$=-view-held]")!.childElementCount).toBe(0);
     host.say({ type: "command", name: "held" });
-    const first = root.querySelector("#gw-view-held")!.firstElementChild;
+    const first = root.querySelector("[id$=-view-held]")!.firstElementChild;
     host.say({ type: "command", name: "gradients" }, { type: "command", name: "held" });
-    expect(root.querySelector("#gw-view-held")!.firstElementChild).toBe(first);
+    expect(root.querySelector("[id$=-view-held]")!.firstElementChild).toBe(first);
   });
 });
 

@@ -123,6 +123,16 @@ describe("a recording that grows", () => {
     const ended = after(open, host(growth(10, 3)), host(growth(13, 0, true)));
     expect([titleOf(ended), ended.follow]).toEqual(["Replay step 12 of 13", false]);
   });
+
+  it("stands at its last step once it has ended, and is followed no more", () => {
+    const ended = after(open, host(growth(10, 3)), host(growth(13, 2, true)));
+    expect([titleOf(ended), ended.follow]).toEqual(["Replay step 14 of 15", false]);
+    expect(replayed(ended, { type: "follow", on: true, nowMs: 0 }).follow).toBe(false);
+  });
+
+  it("is followed no more at a rank that has ended", () => {
+    expect(replayed(open, { type: "rank", overview: overviewOf(10, { rank: 1, finished: true }), nowMs: 0 }).follow).toBe(false);
+  });
 });
 
 describe("playing", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bytesAxis, columnsOf, extentOf, firstFrom, grownTimeline, linearAxis, logAxis, nearest, niceStep, shareOf, stepAt, stepScale, stepTicks, thinned, xOf } from "../shared/replay_timeline";
+import { bytesAxis, columnsOf, extentOf, firstFrom, grownTimeline, labelled, linearAxis, logAxis, nearest, niceStep, shareOf, stepAt, stepScale, stepTicks, thinned, withinScale, xOf } from "../shared/replay_timeline";
 import { overviewOf } from "./replay_page_overviews";
 
 const steps = (count: number, first = 0): Float64Array => Float64Array.from({ length: count }, (_, at) => first + at);
@@ -41,6 +41,14 @@ describe("columns of pixels", () => {
     expect([columns.count, ...columns.breaks.subarray(0, 4)]).toEqual([4, 1, 0, 1, 1]);
   });
 
+  it("leave out what lies before or beyond the axis", () => {
+    const values = new Float64Array(30).fill(1);
+    const { count, x } = columnsOf({ steps: steps(30), values }, stepScale(steps(10, 5), 90));
+    expect([count, Math.min(...x.subarray(0, count)), Math.max(...x.subarray(0, count))]).toEqual([10, 0, 90]);
+    const cut = withinScale(overviewOf(30, {}).timeline, stepScale(steps(10, 5), 90));
+    expect([cut.steps.length, cut.steps[0], cut.steps.at(-1), cut.lossSeen.length, cut.heldBytes.length]).toEqual([10, 5, 14, 10, 10]);
+  });
+
   it("are none where nothing was recorded", () => {
     expect(columnsOf({ steps: steps(3), values: new Float64Array(3).fill(Number.NaN) }, stepScale(steps(3), 100)).count).toBe(0);
   });
@@ -66,6 +74,14 @@ describe("axes", () => {
 
   it("have two round numbers at least", () => {
     for (const extent of [[2.31, 2.95], [0.5, 4.5], [-3, 70]] as const) expect(linearAxis(extent, 1.4).ticks.length).toBeGreaterThan(1);
+  });
+
+  it("of a narrow range have as many labels as fit, and all where there is room", () => {
+    const axis = linearAxis([1.355, 1.445], 1.4);
+    const at = (height: number) => labelled(axis.ticks, (tick) => (1 - shareOf(axis, tick)) * height, 11);
+    const gaps = (kept: readonly number[], height: number) => kept.slice(1).map((tick, i) => (shareOf(axis, tick) - shareOf(axis, kept[i]!)) * height);
+    for (const height of [14, 20, 22, 40, 60]) expect(Math.min(11, ...gaps(at(height), height))).toBe(11);
+    expect([at(5).length, at(22).length >= 2, at(1000)]).toEqual([1, true, axis.ticks]);
   });
 
   it("step by 1, 2 or 5", () => {

@@ -206,6 +206,18 @@ describe("the playhead", () => {
   });
 });
 
+describe("the timeline", () => {
+  it("lays no label of an axis over another, however narrow its range", () => {
+    const host = new FakeHost();
+    mounted(host);
+    const { facts, timeline } = overviewOf(20, {});
+    host.say({ type: "opened", overview: { facts, timeline: { ...timeline, loss: timeline.steps.map((step) => 1.36 + step * 0.0042) } }, offers: OFFERS });
+    const places = [...root().querySelectorAll(".rp-curves g > g > text[text-anchor=end]")].map((label) => Number(label.getAttribute("y"))).sort((a, b) => a - b);
+    expect(places.length).toBeGreaterThanOrEqual(3);
+    expect(Math.min(...places.slice(1).map((place, at) => place - places[at]!))).toBeGreaterThanOrEqual(9);
+  });
+});
+
 describe("a recorded stop", () => {
   it("is a moment of its own, named by its number and place", async () => {
     const host = await openPage({ marks: [{ kind: "stop", step: 6, stop: 3, text: "stopped" }] });
@@ -241,9 +253,47 @@ describe("a recording that grows", () => {
     press(slider(), "ArrowLeft");
     expect(button("Follow")!.getAttribute("aria-pressed")).toBe("false");
   });
+
+  it("is a replay once it has ended, with nothing to follow", async () => {
+    const host = await openPage({ finished: false });
+    const more = overviewOf(2, { finished: true }, 20);
+    host.say({ type: "grown", from: 20, timeline: more.timeline, facts: more.facts });
+    expect([title(), button("Follow")]).toEqual(["Replay step 21 of 22", undefined]);
+  });
+
+  it("shows a history though the next step ends before it is read, and keeps it until the next is", async () => {
+    const host = await openPage({ finished: false });
+    const grow = async (step: number): Promise<void> => {
+      const more = overviewOf(1, { finished: false }, step);
+      host.say({ type: "grown", from: step, timeline: more.timeline, facts: more.facts });
+      await host.showAll();
+    };
+    await grow(20);
+    await grow(21);
+    await host.answer(host.asked("recentNorms")[0], RECENT);
+    expect(root().querySelector(".head-spark")!.textContent).toBe("3 steps");
+    await grow(22);
+    // Overtaken: the next one is asked for. Passed over by the host: it is asked for again.
+    await host.refuse(host.asked("recentNorms").at(-1), SUPERSEDED);
+    await host.refuse(host.asked("recentNorms").at(-1), SUPERSEDED);
+    expect(host.asked("recentNorms").slice(-2).map(({ params }) => params.step)).toEqual([22, 22]);
+    expect(root().querySelector(".head-spark")!.textContent).toBe("3 steps");
+  });
 });
 
+const RECENT = { steps: Float64Array.of(17, 18, 19), parameters: Uint32Array.of(1), norms: Float32Array.of(1, 2, 3) };
+
 describe("a recorded step", () => {
+  it("has no words of a stop while its history is read", async () => {
+    const host = new FakeHost();
+    mounted(host);
+    host.say({ type: "opened", overview: overviewOf(20, {}), offers: OFFERS });
+    const snapshot = snapshotAt(19);
+    const changes = { parameters: Uint32Array.of(1), changed: Uint8Array.of(1), previous_norm: Float32Array.of(0.25) };
+    await host.answer(host.asked("snapshot")[0], { ...snapshot, changes });
+    expect([root().querySelector(".gradients") !== null, /previous stop/.test(root().innerHTML), root().querySelector(".head-ratio")]).toEqual([true, false, null]);
+  });
+
   it("offers nothing that only a running program can do", async () => {
     await openPage();
     const parameter = [...root().querySelectorAll(".gradients [role=treeitem]")].find((row) => row.classList.contains("is-parameter"));
@@ -280,6 +330,33 @@ describe("comparing", () => {
     click([...root().querySelectorAll("button")].find((one) => one.textContent === "step 3, layers.0"));
     expect(title()).toBe("Replay step 3 of 20");
     expect(text()).toContain("Compared with run");
+  });
+
+  it("by the command does what the picker does for another session, and then shows and hides the sheet", async () => {
+    const host = await openPage();
+    host.say({ type: "command", name: "compare" });
+    await host.answer(host.asked("chooseOther")[0], { id: "2", overview: overviewOf(20, { loss: 1 }) });
+    expect([host.asked("compare").length, text().includes("Compared with run")]).toEqual([1, true]);
+    host.say({ type: "command", name: "compare" });
+    expect([host.asked("chooseOther").length, root().querySelector(".rp-sheet")]).toEqual([1, null]);
+  });
+
+  it("by the command begins with a step where no other session can be chosen", async () => {
+    const host = await openPage({}, { chooseOther: false });
+    host.say({ type: "command", name: "compare" });
+    await act(async () => new Promise((resolve) => setTimeout(resolve)));
+    expect([host.asked("chooseOther").length, root().querySelectorAll(".rp-step-field").length]).toEqual([0, 2]);
+  });
+
+  it("draws nothing of a longer run beyond the shown one, and says what only that has", async () => {
+    const host = await openPage();
+    host.say({ type: "command", name: "compare" });
+    await host.answer(host.asked("chooseOther")[0], { id: "2", overview: overviewOf(60, { loss: 1 }) });
+    const only_b = { ...COMPARISON.only_b, steps: Array.from({ length: 40 }, (_, at) => 20 + at) };
+    await host.answer(host.asked("compare")[0], { ...COMPARISON, only_b });
+    const right = (of: string): number => Math.max(...[...root().querySelectorAll(of)].flatMap((path) => [...path.getAttribute("d")!.matchAll(/[ML]([\d.]+) /g)].map(([, x]) => Number(x))));
+    expect(right(".rp-other")).toBe(right(".rp-line"));
+    expect(text()).toContain("Only in run: 40 steps, 20–59.");
   });
 
   it("says why it could not be done", async () => {
@@ -326,8 +403,24 @@ describe("keys", () => {
     const seen = vi.fn();
     window.addEventListener("keydown", seen);
     press(button("Next mark")!, " ");
+    press(button("Next mark")!, "Enter");
     window.removeEventListener("keydown", seen);
     expect([seen.mock.calls.length, button("Pause")]).toEqual([0, undefined]);
+  });
+
+  it("leave Space and Enter to a list that uses them up, and Space elsewhere to the host", async () => {
+    await openPage({}, { bindsKeys: true });
+    const seen = vi.fn();
+    window.addEventListener("keydown", seen);
+    const tree = root().querySelector<HTMLElement>(".gradients [role=tree]")!;
+    const useUp = (event: Event): void => event.preventDefault();
+    tree.addEventListener("keydown", useUp);
+    press(tree, " ");
+    press(tree, "Enter");
+    expect(seen).toHaveBeenCalledTimes(0);
+    press(slider(), " ");
+    window.removeEventListener("keydown", seen);
+    expect(seen).toHaveBeenCalledTimes(1);
   });
 
   it("open the steps as a table, and Esc closes it", async () => {
@@ -336,6 +429,32 @@ describe("keys", () => {
     expect(root().querySelector(".rp-sheet [role=option][aria-selected=true]")!.getAttribute("aria-label")).toContain("step 19");
     press(root().querySelector(".rp-sheet")!, "Escape");
     expect(root().querySelector(".rp-sheet")).toBeNull();
+  });
+});
+
+describe("two pages in one document", () => {
+  it("share no id, and refer to their own", async () => {
+    const first = await openPage();
+    const elsewhere = document.body.appendChild(document.createElement("div"));
+    const second = new FakeHost();
+    let off = (): void => undefined;
+    act(() => void (off = mountReplay(elsewhere, second)));
+    second.say({ type: "opened", overview: overviewOf(20, {}), offers: OFFERS });
+    await second.answer(second.asked("snapshot")[0], snapshotAt(19));
+    await first.showAll();
+    const ids = [...document.querySelectorAll("[id]:not(#root)")].map(({ id }) => id);
+    expect([ids.length > 8, ids.filter((id, at) => ids.indexOf(id) !== at)]).toEqual([true, []]);
+    const named = [...elsewhere.querySelectorAll("[aria-controls]")].map((tab) => document.getElementById(tab.getAttribute("aria-controls")!));
+    expect(named.every((panel) => elsewhere.contains(panel))).toBe(true);
+    act(() => off());
+  });
+});
+
+describe("the header", () => {
+  it("says what the cost is a share of", async () => {
+    await openPage();
+    const cost = [...root().querySelectorAll<HTMLElement>(".rp-hd span")].find(({ textContent }) => textContent === "recording cost 1.8 %")!;
+    expect(cost.title).toContain("wall time spent in gradwatch on the program's threads");
   });
 });
 

@@ -15,6 +15,7 @@ import type { CommandBus } from "./command_bus";
 import { Conditions } from "./conditions";
 import type { Host } from "./host";
 import type { KeyCommand } from "./keyboard";
+import { OwnIds, useNewIds } from "./own_ids";
 import { SessionPicker } from "./session_picker";
 import { StatePage } from "./states";
 import { StoreContext, useStored } from "./stored";
@@ -37,7 +38,9 @@ export interface AppProps {
 export function App(props: AppProps): JSX.Element {
   return (
     <StoreContext.Provider value={props.host.store}>
-      <Shell {...props} />
+      <OwnIds.Provider value={useNewIds()}>
+        <Shell {...props} />
+      </OwnIds.Provider>
     </StoreContext.Provider>
   );
 }

@@ -1,9 +1,10 @@
 /** The three views as tabs with their totals. Arrows move between tabs; Tab goes on into the view. */
 
 import type { JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useContext, useRef } from "preact/hooks";
 import type { StopSummary } from "../shared/stop_summary";
 import { shellText as text } from "../shared/text";
+import { OwnIds } from "./own_ids";
 import type { Tab } from "./view";
 
 export const TABS: readonly Tab[] = ["gradients", "graph", "held"];
@@ -18,23 +19,24 @@ export interface TabsProps {
 
 export function Tabs({ tabs = TABS, shown, totals, onTab }: TabsProps): JSX.Element {
   const list = useRef<HTMLDivElement>(null);
+  const ids = useContext(OwnIds);
   const onKeyDown = (event: KeyboardEvent): void => {
     const next = nextTab(shown, event.key, tabs);
     if (next === null) return;
     event.preventDefault();
     onTab(next);
-    list.current?.querySelector<HTMLElement>(`#${tabId(next)}`)?.focus();
+    list.current?.querySelector<HTMLElement>(`#${tabId(ids, next)}`)?.focus();
   };
   return (
     <div ref={list} class="tabs" role="tablist" aria-label={text.views} onKeyDown={onKeyDown}>
       {tabs.map((tab) => (
         <button
           key={tab}
-          id={tabId(tab)}
+          id={tabId(ids, tab)}
           type="button"
           role="tab"
           aria-selected={tab === shown}
-          aria-controls={panelId(tab)}
+          aria-controls={panelId(ids, tab)}
           tabIndex={tab === shown ? 0 : -1}
           onClick={() => onTab(tab)}
         >
@@ -46,12 +48,13 @@ export function Tabs({ tabs = TABS, shown, totals, onTab }: TabsProps): JSX.Elem
   );
 }
 
-export function tabId(tab: Tab): string {
-  return `gw-tab-${tab}`;
+/** `ids` is what the ids of this mount begin with. */
+export function tabId(ids: string, tab: Tab): string {
+  return `${ids}-tab-${tab}`;
 }
 
-export function panelId(tab: Tab): string {
-  return `gw-view-${tab}`;
+export function panelId(ids: string, tab: Tab): string {
+  return `${ids}-view-${tab}`;
 }
 
 /** Null where the key does not move between tabs. */

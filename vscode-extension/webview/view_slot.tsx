@@ -2,6 +2,7 @@
 
 import { Component, type ComponentChildren, type JSX } from "preact";
 import { shellText as text } from "../shared/text";
+import { OwnIds } from "./own_ids";
 import { panelId, tabId } from "./tabs";
 import type { Tab } from "./view";
 
@@ -22,6 +23,7 @@ interface SlotState {
 }
 
 export class ViewSlot extends Component<ViewSlotProps, SlotState> {
+  static override contextType = OwnIds;
   override state: SlotState = { mounted: this.props.shown, failure: null, occasion: this.props.occasion };
 
   static override getDerivedStateFromProps(props: Readonly<ViewSlotProps>, state: Readonly<SlotState>): Partial<SlotState> {
@@ -38,10 +40,10 @@ export class ViewSlot extends Component<ViewSlotProps, SlotState> {
     this.setState({ failure: error instanceof Error ? error.message : String(error) });
   }
 
-  override render({ tab, shown, region, children }: ViewSlotProps, { mounted, failure }: SlotState): JSX.Element {
-    const named = region === undefined ? { role: "tabpanel" as const, "aria-labelledby": tabId(tab) } : { role: "region" as const, "aria-label": region };
+  override render({ tab, shown, region, children }: ViewSlotProps, { mounted, failure }: SlotState, ids: string): JSX.Element {
+    const named = region === undefined ? { role: "tabpanel" as const, "aria-labelledby": tabId(ids, tab) } : { role: "region" as const, "aria-label": region };
     return (
-      <div id={panelId(tab)} class="view" {...named} hidden={!shown}>
+      <div id={panelId(ids, tab)} class="view" {...named} hidden={!shown}>
         {failure !== null ? <Failure message={failure} /> : mounted && <Drawn draw={children} />}
       </div>
     );

@@ -266,9 +266,16 @@ def _set_switches(modes: Modes) -> None:
     backends: Any = torch.backends
     torch.set_default_dtype(_DTYPES[modes.default_dtype])
     torch.use_deterministic_algorithms(modes.deterministic, warn_only=modes.deterministic_warn_only)
-    backends.cudnn.deterministic = modes.cudnn_deterministic
-    backends.cudnn.benchmark = modes.cudnn_benchmark
-    backends.cudnn.allow_tf32 = modes.cudnn_tf32
+    kept = {
+        "deterministic": modes.cudnn_deterministic,
+        "benchmark": modes.cudnn_benchmark,
+        "allow_tf32": modes.cudnn_tf32,
+    }
+    for name, value in kept.items():
+        if (
+            getattr(backends.cudnn, name) != value
+        ):  # after torch.backends.disable_global_flags() setting one is an error
+            setattr(backends.cudnn, name, value)
     torch.set_float32_matmul_precision(modes.matmul_precision)
     if torch.get_num_threads() != modes.threads:
         torch.set_num_threads(modes.threads)

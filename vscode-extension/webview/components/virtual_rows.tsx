@@ -1,7 +1,8 @@
 /** Rows of one height in any number: only those in view are in the document, the active one always is. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useOwnId } from "../own_ids";
 import { rowAction, TypeAhead, type VirtualRow } from "./row_keys";
 import { rowRange, ScrollArea, type RowRange } from "./row_window";
 
@@ -51,7 +52,7 @@ export interface VirtualRowsProps<Row extends VirtualRow> {
 
 export function VirtualRows<Row extends VirtualRow>(props: VirtualRowsProps<Row>): JSX.Element {
   const { rows, rowHeight, role, active } = props;
-  const id = useId();
+  const id = useOwnId();
   const list = useRef<HTMLDivElement>(null);
   const indexOf = useMemo(() => new Map(rows.map((row, index) => [row.key, index])), [rows]);
   const activeIndex = active === null ? -1 : (indexOf.get(active) ?? -1);

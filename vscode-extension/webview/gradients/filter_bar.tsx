@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import type { FilterProblem } from "../../shared/gradient_filter";
 import { gradientsText as text } from "../../shared/text";
 import { Glyph } from "../components/glyph";
+import { useOwnId } from "../own_ids";
 import type { Arrangement } from "./use_arrangement";
 
 export interface FilterBarProps {
@@ -18,6 +19,7 @@ export interface FilterBarProps {
 
 export function FilterBar({ arrangement, narrow, count, input, onLeave }: FilterBarProps): JSX.Element {
   const { filter, troubleOnly, parsed, change } = arrangement;
+  const problems = useOwnId();
   const set = (to: string): void => change({ filter: to, closedInFilter: [] });
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === "Escape" && filter !== "") set("");
@@ -38,7 +40,7 @@ export function FilterBar({ arrangement, narrow, count, input, onLeave }: Filter
             placeholder={narrow ? text.filterNarrow : text.filter}
             aria-label={text.filter}
             aria-invalid={parsed.problems.length > 0}
-            aria-describedby="gradient-filter-problems"
+            aria-describedby={problems}
             title={text.filterHelp}
             spellcheck={false}
             autocomplete="off"
@@ -57,7 +59,7 @@ export function FilterBar({ arrangement, narrow, count, input, onLeave }: Filter
           <Glyph id="warning" label="" color="" /> {narrow ? text.troubleNarrow : text.troubleOnly}
         </button>
       </div>
-      <div id="gradient-filter-problems" class="grad-problems" role="status">
+      <div id={problems} class="grad-problems" role="status">
         {parsed.problems.map((problem) => (
           <p key={problem.word}>{problemText(problem)}</p>
         ))}

@@ -5,6 +5,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { GradientHistory } from "../../shared/gradient_history";
 import { gradientsText as text } from "../../shared/text";
 import type { Flow, FlowPoint } from "../../shared/gradient_flow";
+import { useOwnId } from "../own_ids";
 import { flowGeometry, LETTER, shortLabel, type FlowGeometry } from "./flow_geometry";
 import { StateMark, stateWord } from "./state_mark";
 import { plainNumber } from "../../shared/format";
@@ -25,6 +26,7 @@ export interface FlowChartProps {
 
 export function FlowChart(props: FlowChartProps): JSX.Element {
   const { flow, width, height, selected, running } = props;
+  const ids = useOwnId();
   const [letter, ruler] = useLetterWidth();
   const at = useMemo(() => flowGeometry(flow, { width, height, letter }, [running, selected]), [flow, width, height, letter, running, selected]);
   const [active, setActive] = useState(0);
@@ -46,7 +48,7 @@ export function FlowChart(props: FlowChartProps): JSX.Element {
       tabIndex={0}
       aria-orientation="horizontal"
       aria-label={flowSentence(flow)}
-      aria-activedescendant={`flow-${cursor}`}
+      aria-activedescendant={`${ids}-${cursor}`}
       onKeyDown={onKeyDown}
       onFocus={() => selected >= 0 && setActive(selected)}
     >
@@ -60,7 +62,7 @@ export function FlowChart(props: FlowChartProps): JSX.Element {
       <PreviousLine at={at} points={flow.points} />
       <NormLine at={at} points={flow.points} />
       {flow.points.map((point, index) => (
-        <Point key={point.key} {...{ point, index, at, props }} focused={index === cursor} onPress={() => setActive(index)} />
+        <Point key={point.key} {...{ point, index, at, props }} id={`${ids}-${index}`} focused={index === cursor} onPress={() => setActive(index)} />
       ))}
     </svg>
   );
@@ -204,6 +206,7 @@ function outline(at: FlowGeometry, bands: readonly (readonly [number, number] | 
 const WIDEST_MARKING = 40;
 
 interface PointProps {
+  readonly id: string;
   readonly point: FlowPoint;
   readonly index: number;
   readonly at: FlowGeometry;
@@ -212,7 +215,7 @@ interface PointProps {
   readonly onPress: () => void;
 }
 
-function Point({ point, index, at, props, focused, onPress }: PointProps): JSX.Element {
+function Point({ id, point, index, at, props, focused, onPress }: PointProps): JSX.Element {
   const selected = index === props.selected;
   const label = pointSentence(point);
   const wide = Math.min(at.column, WIDEST_MARKING);
@@ -222,7 +225,7 @@ function Point({ point, index, at, props, focused, onPress }: PointProps): JSX.E
   };
   return (
     <g
-      id={`flow-${index}`}
+      id={id}
       role="option"
       aria-label={label}
       aria-selected={selected}

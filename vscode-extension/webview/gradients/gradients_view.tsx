@@ -40,16 +40,18 @@ export function GradientsView(view: ViewProps): JSX.Element {
   useCommands(view, { model, arrangement, active, choose, input });
   const node = model.byKey.get(active ?? "");
   const history = view.recorded?.history ?? null;
+  // In a recorded step the history stands there, and nothing until it is read.
+  const changes = model.hasChanges && !view.recorded;
   return (
     <ViewFrame
       class={view.dimmed ? "gradients dimmed" : "gradients"}
       dock={hasDock(node) && view.selection.kind !== "none" ? <Dock node={node} view={view} model={model} /> : null}
     >
       <FlowSection {...{ view, model, arrangement, node, choose, narrow }} />
-      <div class={`grad-tree${model.hasChanges || history ? "" : " no-changes"}`} style={{ "--shape": `${shapeWidth(model)}px` }}>
+      <div class={`grad-tree${changes || history ? "" : " no-changes"}`} style={{ "--shape": `${shapeWidth(model)}px` }}>
         <div class="grad-head" data-sticky>
           <FilterBar {...{ arrangement, narrow, input }} count={countText(arrangement, model)} onLeave={() => list.current?.focus()} />
-          <ColumnHeads sort={arrangement.sort} spark={history ? Math.min(SPARK_STEPS, history.steps.length) : 0} earlier={model.hasChanges ? (model.earlier ?? text.previousStop) : null} onPress={arrangement.pressHead} />
+          <ColumnHeads sort={arrangement.sort} spark={history ? Math.min(SPARK_STEPS, history.steps.length) : 0} earlier={changes ? (model.earlier ?? text.previousStop) : null} onPress={arrangement.pressHead} />
         </div>
         <Tree {...{ model, arrangement, active, choose, list, history }} />
       </div>

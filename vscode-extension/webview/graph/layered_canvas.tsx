@@ -1,7 +1,7 @@
 /** The layered drawing itself: one SVG of which the part in view is in the document, and the tree that keys walk. */
 
 import type { JSX } from "preact";
-import { useEffect, useId, useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { formatCount } from "../../shared/format";
 import type { Layout } from "../../shared/graph_layered_layout";
 import { seenArea, type Area, type Viewport } from "../../shared/graph_layered_window";
@@ -12,6 +12,7 @@ import { summarise } from "../../shared/graph_summary";
 import { rowCopy } from "../../shared/graph_words";
 import { layeredText } from "../../shared/text";
 import type { RowsControl } from "../components/virtual_rows";
+import { useOwnId } from "../own_ids";
 import type { ViewProps } from "../view";
 import { CanvasTools } from "./layered_head";
 import { useCanvasKeys } from "./layered_keys";
@@ -40,7 +41,7 @@ const FAR = 0.5;
 export function LayeredCanvas({ props, ui, drawn, control, done, showTable }: CanvasProps): JSX.Element {
   const { rows } = drawn;
   const { tree } = rows;
-  const id = useId();
+  const id = useOwnId();
   const canvas = useRef<HTMLDivElement>(null);
   const held = useRef<string | null>(null);
   const laidOut = useLayout(drawn);

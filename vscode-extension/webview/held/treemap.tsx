@@ -9,6 +9,7 @@ import type { Selection } from "../../shared/selection";
 import type { Module } from "../../shared/session";
 import { heldText } from "../../shared/text";
 import { useShownWidth } from "../components/shown_width";
+import { useOwnId } from "../own_ids";
 
 interface TreemapProps {
   readonly model: HeldModel;
@@ -25,6 +26,7 @@ export function Treemap(props: TreemapProps): JSX.Element | null {
   const [width, box] = useShownWidth();
   const cells = useMemo(() => heldTreemap(model, width, height).flatMap((group) => group.cells), [model, width, height]);
   const [active, setActive] = useState("");
+  const ids = useOwnId();
   if (model.total <= 0) return null;
   const selected = selection.kind === "module" ? cellsOfModule(cells, selection) : [];
   const running = props.running ? cellsOfModule(cells, props.running) : [];
@@ -57,13 +59,14 @@ export function Treemap(props: TreemapProps): JSX.Element | null {
         role="listbox"
         tabIndex={0}
         aria-label={heldText.treemap(cells.length, formatBytes(model.total))}
-        aria-activedescendant={current ? idOf(current) : undefined}
+        aria-activedescendant={current ? idOf(ids, current) : undefined}
         onKeyDown={onKeyDown}
       >
         <svg width={width} height={height}>
           {cells.map((cell) => (
             <Cell
               key={cell.key}
+              id={idOf(ids, cell)}
               cell={cell}
               total={model.total}
               selected={selected.includes(cell)}
@@ -78,11 +81,12 @@ export function Treemap(props: TreemapProps): JSX.Element | null {
   );
 }
 
-function idOf(cell: TreemapCell): string {
-  return `held-cell-${cell.key.replace(/\s/g, "-")}`;
+function idOf(ids: string, cell: TreemapCell): string {
+  return `${ids}-${cell.key.replace(/\s/g, "-")}`;
 }
 
 interface CellProps {
+  readonly id: string;
   readonly cell: TreemapCell;
   readonly total: number;
   readonly selected: boolean;
@@ -91,7 +95,7 @@ interface CellProps {
   readonly onChoose: () => void;
 }
 
-function Cell({ cell, total, selected, active, running, onChoose }: CellProps): JSX.Element {
+function Cell({ id, cell, total, selected, active, running, onChoose }: CellProps): JSX.Element {
   const name = cell.others > 0 ? heldText.others(cell.others) : cell.fullLabel;
   const bytes = formatBytes(cell.bytes);
   const sentence = heldText.cell(name, bytes, formatPercent(cell.bytes / total));
@@ -99,7 +103,7 @@ function Cell({ cell, total, selected, active, running, onChoose }: CellProps): 
   const height = Math.max(0.5, cell.height - 1);
   const classes = `held-cell held-rank-${Math.min(2, cell.rank)}${selected ? " on" : ""}${active ? " active" : ""}${running ? " running" : ""}`;
   return (
-    <g id={idOf(cell)} role="option" aria-selected={selected} aria-label={sentence} class={classes} onClick={onChoose}>
+    <g id={id} role="option" aria-selected={selected} aria-label={sentence} class={classes} onClick={onChoose}>
       <title>{sentence}</title>
       <rect x={cell.x} y={cell.y} width={width} height={height} />
       {(selected || active || running) && (

@@ -10,8 +10,10 @@ import { NOTHING } from "../../shared/selection";
 import { replayText as text, shellText } from "../../shared/text";
 import { Announce } from "../announce";
 import type { CommandBus } from "../command_bus";
+import { OwnIds, useNewIds } from "../own_ids";
 import { StoreContext, useStored } from "../stored";
 import type { ViewCommand } from "../view";
+import { chooseComparand, comparands } from "./choose_comparand";
 import { CompareSheet } from "./compare_sheet";
 import { Controls } from "./controls";
 import { ReplayHeader } from "./header";
@@ -40,7 +42,9 @@ export type Sheet = "none" | "compare" | "ranks" | "steps";
 export function ReplayApp(props: ReplayAppProps): JSX.Element {
   return (
     <StoreContext.Provider value={props.host.store}>
-      <Shell {...props} />
+      <OwnIds.Provider value={useNewIds()}>
+        <Shell {...props} />
+      </OwnIds.Provider>
     </StoreContext.Provider>
   );
 }
@@ -134,7 +138,7 @@ function act(key: ReplayKey, context: Context): void {
     case "showAsTable":
       return isInView() ? views.current?.send(key) : setSheet(sheet === "steps" ? "none" : "steps");
     case "compare":
-      return setSheet(sheet === "compare" ? "none" : "compare");
+      return model.comparand === null ? compareFirst(context) : setSheet(sheet === "compare" ? "none" : "compare");
     case "closeDock":
       return sheet !== "none" ? setSheet("none") : model.selection.kind !== "none" ? actions.select(NOTHING) : undefined;
     case "play":
@@ -146,6 +150,12 @@ function act(key: ReplayKey, context: Context): void {
     default:
       return runKey(key, actions);
   }
+}
+
+/** With nothing to compare with yet: what the picker offers first. */
+function compareFirst(context: Context): void {
+  const [first] = comparands(context.model);
+  if (first !== undefined) chooseComparand(first, context);
 }
 
 function Problem({ message, onDismiss }: { readonly message: string; readonly onDismiss: () => void }): JSX.Element {

@@ -6,7 +6,7 @@ import { fileName, formatBytes, formatCount, formatPercent, fullPrecision, MISSI
 import { currentStep, type ReplayModel } from "../../shared/replay_model";
 import { momentNear } from "../../shared/replay_play";
 import { positionOf } from "../../shared/replay_timeline";
-import { plainValue } from "../../shared/replay_words";
+import { plainValue, stepNumber } from "../../shared/replay_words";
 import { replayText as text } from "../../shared/text";
 import { Glyph } from "../components/glyph";
 import type { ReplayActions } from "./page";
@@ -97,6 +97,7 @@ function Found(props: FoundProps): JSX.Element {
             </p>
           </Part>
         )}
+        {result.only_b.steps.length > 0 && <p>{text.onlySteps(formatCount(result.only_b.steps.length), stepSpan(result.only_b.steps), name)}</p>}
         {alone.length > 0 && <p>{text.onlyParameters(alone.slice(0, 12).join(", ") + (alone.length > 12 ? ` ${text.moreRows(formatCount(alone.length - 12))}` : ""))}</p>}
       </div>
       {result.held && <HeldChanges held={result.held} name={name} />}
@@ -117,6 +118,12 @@ function Found(props: FoundProps): JSX.Element {
       </div>
     </div>
   );
+}
+
+/** "60 to 159"; of one alone its number. */
+function stepSpan(steps: readonly number[]): string {
+  const [first, last] = [steps[0]!, steps[steps.length - 1]!];
+  return first === last ? stepNumber(first) : text.stepsFromTo(stepNumber(first), stepNumber(last));
 }
 
 function Part({ title, about = "", children }: { readonly title: string; readonly about?: string; readonly children: ComponentChildren }): JSX.Element {

@@ -2,10 +2,11 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { formatCount } from "../../shared/format";
-import { currentStep, type Comparand, type ReplayModel } from "../../shared/replay_model";
+import type { ReplayModel } from "../../shared/replay_model";
 import { momentNear, SPEEDS, type Speed } from "../../shared/replay_play";
 import { replayText as text } from "../../shared/text";
 import type { Sheet } from "./app";
+import { chooseComparand, comparands } from "./choose_comparand";
 import type { ReplayActions } from "./page";
 import { askToReplay } from "./replay_step";
 import { comparandName, partingOf, type ComparisonState } from "./use_comparison";
@@ -125,20 +126,9 @@ function SpeedPicker({ model, actions, speed, setSpeed }: ControlsProps): JSX.El
 
 /** Another session, another rank, another step of this one. */
 function ComparePicker({ model, actions, setSheet, say }: ControlsProps): JSX.Element | null {
-  const { comparand, facts, offers, timeline } = model;
-  const ranks = (facts?.ranks ?? []).filter(({ rank, failure }) => failure === null && rank !== facts?.rank);
-  if (!offers.chooseOther && ranks.length === 0 && timeline.steps.length < 2) return null;
-  const choose = (value: string): void => {
-    comparandFor(value, model, actions).then(
-      (chosen) => {
-        if (chosen === undefined) return;
-        actions.compare(chosen);
-        if (chosen) setSheet("compare");
-        else setSheet("none");
-      },
-      (error: unknown) => say(error instanceof Error ? error.message : String(error)),
-    );
-  };
+  const { comparand } = model;
+  const offered = comparands(model);
+  if (offered.length === 0) return null;
   const shown = comparand === null ? "" : "shown";
   return (
     <span class="pick rp-compare">
@@ -149,45 +139,19 @@ function ComparePicker({ model, actions, setSheet, say }: ControlsProps): JSX.El
           const { value } = event.currentTarget;
           // What is chosen is shown once it is there: until then the picker keeps what it had.
           event.currentTarget.value = shown;
-          choose(value);
+          chooseComparand(value, { model, actions, setSheet, say });
         }}
       >
         {comparand === null ? <option value="">{text.compareWith}</option> : <option value="shown">{comparandName(comparand)}</option>}
         {comparand !== null && <option value="none">{text.compareNone}</option>}
-        {offers.chooseOther && <option value="session">{text.compareSession}</option>}
-        {timeline.steps.length > 1 && <option value="step">{text.compareStep}</option>}
-        {ranks.map(({ rank }) => (
-          <option key={rank} value={`rank ${rank}`}>
-            {text.rank(rank)}
+        {offered.map((value) => (
+          <option key={value} value={value}>
+            {value === "session" ? text.compareSession : value === "step" ? text.compareStep : value}
           </option>
         ))}
       </select>
     </span>
   );
-}
-
-/** Undefined where nothing was chosen after all. */
-async function comparandFor(value: string, model: ReplayModel, actions: ReplayActions): Promise<Comparand | null | undefined> {
-  if (value === "none") return null;
-  if (value === "session") {
-    const other = await actions.ask("chooseOther", {});
-    return other === null ? undefined : { kind: "session", other };
-  }
-  if (value === "step") return stepBefore(model);
-  if (!value.startsWith("rank ") || !model.facts) return undefined;
-  const rank = Number(value.slice(5));
-  const overview = await actions.ask("overview", { rank });
-  // An overview makes its rank the one that growth is told of: that stays the one that is shown.
-  await actions.ask("overview", { rank: model.facts.rank });
-  return { kind: "rank", rank, overview };
-}
-
-/** The nearest step that is not the one shown, to begin with. */
-function stepBefore(model: ReplayModel): Comparand | undefined {
-  const { timeline, facts } = model;
-  const here = currentStep(model);
-  const before = momentNear(timeline.steps.filter((step) => step !== here), facts?.rank ?? 0, here - 1);
-  return before?.kind === "step" ? { kind: "step", step: before.step } : undefined;
 }
 
 function Legend({ model }: ControlsProps): JSX.Element | null {

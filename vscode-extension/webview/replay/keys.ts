@@ -41,8 +41,13 @@ export function replayKey(pressed: Pressed, target: EventTarget | null): ReplayK
   return LETTERS[pressed.key] ?? null;
 }
 
+/** What presses the element that has the focus. */
+function presses({ key, ctrlKey, metaKey, altKey }: Pressed): boolean {
+  return (key === " " || key === "Enter") && !ctrlKey && !metaKey && !altKey;
+}
+
 function isPressable(target: EventTarget | null): boolean {
-  return target instanceof Element && target.closest("button, a, summary, [role=tree], [role=listbox], [role=grid], input") !== null;
+  return target instanceof Element && target.closest("button, a, summary, input, select, [role=tree], [role=listbox], [role=grid], [role=application]") !== null;
 }
 
 /** What a key does on the playhead's slider. */
@@ -81,10 +86,11 @@ export function useReplayKeys(root: { current: HTMLElement | null }, host: Repla
   useEffect(() => {
     const target: HTMLElement | Document | null = bound ? document : root.current;
     const onKeyDown = (event: Event): void => {
-      if (!(event instanceof KeyboardEvent) || event.defaultPrevented) return;
+      if (!(event instanceof KeyboardEvent)) return;
+      // The host, which knows nothing of buttons and lists, would play besides, even where a list has used the key up.
+      if (bound && presses(event) && isPressable(event.target)) return event.stopPropagation();
+      if (event.defaultPrevented) return;
       if (staysInField(event, isField(event.target))) return event.stopPropagation();
-      // The host, which knows nothing of buttons and lists, would play besides.
-      if (bound && event.key === " " && isPressable(event.target)) return event.stopPropagation();
       const key = replayKey(event, event.target);
       if (key === null || (bound && key !== "closeDock")) return;
       event.preventDefault();

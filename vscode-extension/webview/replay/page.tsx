@@ -11,7 +11,7 @@ import type { Held, Snapshot } from "../../shared/session";
 import { CommandBus } from "../command_bus";
 import { ReplayApp } from "./app";
 import { ReplayChannel, type ReplayHost } from "./host";
-import { Newest } from "./newest";
+import { Newest, type Fate } from "./newest";
 import { isMoment, momentKey, SnapshotCache } from "./snapshots";
 
 /** What the parts of the page can have done. Stable: the same object for the page's life. */
@@ -62,11 +62,9 @@ export class ReplayPage {
     const { ask } = this.#channel;
     this.#snapshots = new Newest((at) => ask("snapshot", { at }), (at, answer) => this.#arrived(at, answer));
     this.#before = new Newest((at) => ask("snapshot", { at }), (at, answer) => this.#arrivedBefore(at, answer));
-    this.#recent = new Newest((at) => this.#askRecent(at), (_, answer, stale) => {
-      if (!stale) this.#change({ type: "recent", recent: answer instanceof Error ? null : answer });
-    });
-    this.#held = new Newest((at) => ask("held", { at }), (at, answer, stale) => {
-      if (!stale) this.#change({ type: "held", at, held: answer instanceof Error ? null : answer });
+    this.#recent = new Newest((at) => this.#askRecent(at), (at, answer, fate) => this.#arrivedRecent(at, answer, fate));
+    this.#held = new Newest((at) => ask("held", { at }), (at, answer, fate) => {
+      if (fate === "wanted") this.#change({ type: "held", at, held: answer instanceof Error ? null : answer });
     });
     this.#actions = this.#makeActions();
   }
@@ -125,6 +123,8 @@ export class ReplayPage {
 
   #forgetRead(): void {
     this.#cache.clear();
+    this.#recent.forget();
+    this.#held.forget();
     this.#wanted = "";
   }
 
@@ -209,6 +209,17 @@ export class ReplayPage {
     if (at.kind === "stop") return null;
     const { steps } = this.#model.timeline;
     return momentAt(steps, at.rank, positionOf(steps, at.step) - 1);
+  }
+
+  /** A run that is followed may end its steps faster than their history is read: that of a step before is better than none. */
+  #arrivedRecent(at: Moment, answer: RecentNorms | Error, fate: Fate): void {
+    const { recent, follow } = this.#model;
+    if (!(answer instanceof Error)) {
+      if (fate === "wanted" || (fate === "overtaken" && (follow || recent === null))) this.#change({ type: "recent", recent: answer });
+    } else if (fate === "wanted") {
+      if (answer.message === SUPERSEDED) this.#recent.want(at);
+      else this.#change({ type: "recent", recent: null });
+    }
   }
 
   #askRecent(at: Moment): Promise<RecentNorms> {

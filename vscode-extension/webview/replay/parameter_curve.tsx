@@ -6,7 +6,7 @@ import { plainNumber } from "../../shared/format";
 import type { Curve, CurveStatistic, SessionFacts, Timeline } from "../../shared/replay";
 import type { Comparand } from "../../shared/replay_model";
 import { momentNear } from "../../shared/replay_play";
-import { columnsOf, extentOf, linearAxis, logAxis, positive, shareOf, stepAt, stepScale, stepTicks, thinned, xOf, type StepScale, type ValueAxis } from "../../shared/replay_timeline";
+import { columnsOf, extentOf, firstFrom, linearAxis, logAxis, positive, shareOf, stepAt, stepScale, stepTicks, thinned, xOf, type StepScale, type ValueAxis } from "../../shared/replay_timeline";
 import { plainValue, stepNumber } from "../../shared/replay_words";
 import type { Parameter, Snapshot } from "../../shared/session";
 import { replayText as text } from "../../shared/text";
@@ -123,11 +123,11 @@ const MARGIN = { left: 38, right: 4, top: 10, bottom: 14 } as const;
 function Drawing({ curves, width, statistic, props }: DrawingProps): JSX.Element {
   const { own, beside, note } = curves;
   const { timeline, step, facts, actions, parameter } = props;
-  const all = [own, ...beside].map(({ values }) => values);
-  const extent = extentOf(all, statistic === "l2" ? 0 : undefined);
   const [firstStep, lastStep] = [own.steps[0], own.steps[own.steps.length - 1]];
   if (firstStep === undefined || lastStep === undefined) return <p class="dock-note">{text.curveNothing}</p>;
   const scale = stepScale(timeline.steps.length > 0 ? timeline.steps : own.steps, width - MARGIN.left - MARGIN.right);
+  const all = [own, ...beside].map((curve) => valuesWithin(curve, scale));
+  const extent = extentOf(all, statistic === "l2" ? 0 : undefined);
   const axis = extent && (statistic === "l2" ? logAxis(extent, 3) : linearAxis(extent, 2));
   const y = (value: number): number => HEIGHT - MARGIN.bottom - (axis ? shareOf(axis, value) : 0) * (HEIGHT - MARGIN.bottom - MARGIN.top);
   const path = ({ steps, values }: Curve): string =>
@@ -155,6 +155,11 @@ function Drawing({ curves, width, statistic, props }: DrawingProps): JSX.Element
       {own.steps.length === 1 && <p class="dock-note">{text.curveOne(firstStep)}</p>}
     </>
   );
+}
+
+/** Another run's steps beyond these are not drawn: they do not count for the axis either. */
+function valuesWithin({ steps, values }: Curve, { first, last }: StepScale): Float64Array {
+  return values.subarray(firstFrom(steps, first), firstFrom(steps, last + 1));
 }
 
 function Decades({ axis, y, width, statistic }: { readonly axis: ValueAxis; readonly y: (value: number) => number; readonly width: number; readonly statistic: CurveStatistic }): JSX.Element {

@@ -57,7 +57,7 @@ export function Timeline({ model, actions, width, compact, narrow }: TimelinePro
       onWheel={onWheel}
       {...pointer}
     >
-      {facts && <TimelineCurves timeline={timeline} facts={facts} other={other} axes={axes} at={at} />}
+      {facts && <TimelineCurves timeline={timeline} facts={facts} axes={axes} at={at} />}
       <StepAxis scale={axes.scale} at={at} without={currentStep(model)} />
       {model.comparand?.kind === "step" && <Beside step={model.comparand.step} axes={axes} at={at} />}
       <Playhead model={model} axes={axes} at={at} />

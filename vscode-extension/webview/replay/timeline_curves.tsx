@@ -1,23 +1,22 @@
 /** What stands still while the playhead moves: curves, axes, spans, gaps and marks. Drawn anew only with other data or another size. */
 
 import { Component, type JSX } from "preact";
-import { useId } from "preact/hooks";
 import { formatBytes, plainNumber } from "../../shared/format";
 import type { GapSpan, Mark, SessionFacts, Timeline, VariantSpan } from "../../shared/replay";
 import {
-  bytesAxis, columnsOf, extentOf, linearAxis, logAxis, positive, shareOf, stepScale, stepTicks, thinned, xOf,
+  bytesAxis, columnsOf, extentOf, labelled, linearAxis, logAxis, positive, shareOf, stepScale, stepTicks, thinned, withinScale, xOf,
   type Columns, type StepScale, type ValueAxis,
 } from "../../shared/replay_timeline";
 import { stepNumber } from "../../shared/replay_words";
 import { replayText as text } from "../../shared/text";
 import { GlyphAt } from "../components/glyph";
+import { useOwnId } from "../own_ids";
 import { MARK_GLYPHS } from "./header";
 import type { RowName, TimelineGeometry, TimelineRow } from "./timeline_geometry";
 
 export interface CurvesProps {
   readonly timeline: Timeline;
   readonly facts: SessionFacts;
-  readonly other: Timeline | null;
   readonly axes: TimelineAxes;
   readonly at: TimelineGeometry;
 }
@@ -26,25 +25,30 @@ export interface CurvesProps {
 export interface TimelineAxes {
   readonly scale: StepScale;
   readonly axes: Readonly<Record<RowName, ValueAxis | null>>;
+  /** What is laid over, as far as the axis of steps goes. */
+  readonly other: Timeline | null;
 }
 
 /** With a comparison each axis has room for both. */
-export function timelineAxes(timeline: Timeline, other: Timeline | null, at: TimelineGeometry): TimelineAxes {
+export function timelineAxes(timeline: Timeline, whole: Timeline | null, at: TimelineGeometry): TimelineAxes {
+  const scale = stepScale(timeline.steps, at.right - at.left);
+  const other = whole && withinScale(whole, scale);
   const both = (pick: (of: Timeline) => Float64Array): Float64Array[] => [pick(timeline), ...(other ? [pick(other)] : [])];
   const ticks = at.rows[0]!.height < 30 ? 1.4 : 2.4;
   const loss = extentOf(both((of) => of.loss));
   const norm = extentOf(both((of) => of.gradientNorm), 0);
   const held = extentOf(both((of) => of.heldBytes));
   return {
-    scale: stepScale(timeline.steps, at.right - at.left),
+    scale,
+    other,
     axes: { loss: loss && linearAxis(loss, ticks), norm: norm && logAxis(norm, ticks), held: held && bytesAxis(held[1], ticks) },
   };
 }
 
 export class TimelineCurves extends Component<CurvesProps> {
   override shouldComponentUpdate(next: Readonly<CurvesProps>): boolean {
-    const { timeline, facts, other, axes, at } = this.props;
-    return next.timeline !== timeline || next.facts !== facts || next.other !== other || next.axes !== axes || next.at !== at;
+    const { timeline, facts, axes, at } = this.props;
+    return next.timeline !== timeline || next.facts !== facts || next.axes !== axes || next.at !== at;
   }
 
   override render(props: CurvesProps): JSX.Element {
@@ -54,7 +58,7 @@ export class TimelineCurves extends Component<CurvesProps> {
 
 function Curves(props: CurvesProps): JSX.Element {
   const { facts, axes, at } = props;
-  const id = useId();
+  const id = useOwnId();
   return (
     <svg class="rp-curves" width={at.width} height={at.height} aria-hidden="true">
       <defs>
@@ -83,7 +87,8 @@ interface RowProps {
 }
 
 function Row({ row, axis, props, scale }: RowProps): JSX.Element {
-  const { timeline, other, at } = props;
+  const { timeline, at } = props;
+  const { other } = props.axes;
   return (
     <g>
       <rect class="rp-lane" x={at.left} y={row.top} width={at.right - at.left} height={row.height} />
@@ -131,20 +136,21 @@ function tickText(name: RowName, axis: ValueAxis, tick: number): string {
   return String(Number((tick / unit).toPrecision(3)));
 }
 
+/** Between the baselines of two labels. */
+const LABELS_APART = 9;
+
 function Ticks({ row, axis, at }: { readonly row: TimelineRow; readonly axis: ValueAxis; readonly at: TimelineGeometry }): JSX.Element {
+  const baseline = (tick: number): number => Math.min(row.top + row.height + 2, Math.max(row.top + 8, yOf(row, axis, tick) + 3.5));
   return (
     <>
-      {axis.ticks.map((tick) => {
-        const y = yOf(row, axis, tick);
-        return (
-          <g key={tick}>
-            <path class="rp-grid" d={`M${at.left} ${y.toFixed(1)}H${at.right}`} />
-            <text x={at.left - 5} y={Math.min(row.top + row.height + 2, Math.max(row.top + 8, y + 3.5))} text-anchor="end">
-              {tickText(row.name, axis, tick)}
-            </text>
-          </g>
-        );
-      })}
+      {labelled(axis.ticks, baseline, LABELS_APART).map((tick) => (
+        <g key={tick}>
+          <path class="rp-grid" d={`M${at.left} ${yOf(row, axis, tick).toFixed(1)}H${at.right}`} />
+          <text x={at.left - 5} y={baseline(tick)} text-anchor="end">
+            {tickText(row.name, axis, tick)}
+          </text>
+        </g>
+      ))}
     </>
   );
 }
