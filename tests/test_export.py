@@ -16,10 +16,21 @@ import pytest
 
 from gradwatch import cli
 from gradwatch import open as open_session
-from gradwatch.records import Parameters
+from gradwatch.records import Column, Parameters
 from gradwatch.reporters.exports.crc32c import crc32c
 from gradwatch.reporters.exports.tables import TABLES
-from session_factory import backward, column, gradients, histograms, optimizer_step, parameter, step, write_session
+from session_factory import (
+    Node,
+    backward,
+    column,
+    gradients,
+    graph,
+    histograms,
+    optimizer_step,
+    parameter,
+    step,
+    write_session,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -370,6 +381,24 @@ def test_a_record_that_does_not_fit_costs_that_record(target: str, capsys: pytes
     assert "records of the session could not be read; they are left out." in capsys.readouterr().err
     if target == "csv":
         assert {row["step"] for row in table("run_csv/gradients.csv")} == {"1"}
+
+
+def test_subjects_of_the_same_bytes_and_another_dtype_are_not_taken_for_each_other() -> None:
+    narrow = gradients(1, {0: [1.0], 1: [2.0]})
+    wide = replace(gradients(2, {0: [1.0]}), subjects=Column("<u8", narrow.subjects.data))
+    names = Parameters([parameter(0, "a"), parameter(1, "b")])
+    records = [names, narrow, wide, *map(step, (1, 2)), *map(backward, (1, 2))]
+    write_session(Path("run.gradwatch"), [records])
+    assert export("csv") == 0
+    assert [row["name"] for row in table("run_csv/gradients.csv") if row["step"] == "1"] == ["a", "b"]
+
+
+def test_a_graph_of_more_edges_than_it_has_costs_that_graph(capsys: pytest.CaptureFixture[str]) -> None:
+    lying = replace(graph(0, [Node("MulBackward0")], [(0, 0, 0, 0)], [0]), edge_count=(1 << 31) - 1)
+    write_session(Path("run.gradwatch"), [[lying, step(1), backward(1, graph=0)]])
+    assert export("csv") == 0
+    assert "could not be read; they are left out." in capsys.readouterr().err
+    assert table("run_csv/edges.csv") == []
 
 
 @pytest.mark.parametrize("name", ["torn", "accumulate", "variants"])

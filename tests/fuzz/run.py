@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,10 @@ def fuzz(options: argparse.Namespace) -> int:
         work = Path(folder)
         numbers = [f"--cases={options.cases}", f"--seed={options.seed}", f"--first={options.first}"]
         command = [sys.executable, str(HERE / "target.py"), f"--work={work}", *numbers, *["--guided"] * is_guided]
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        always_alike = {**os.environ, "PYTHONHASHSEED": "0"}  # the same seed finds the same, on any machine
+        done = subprocess.run(
+            command, check=False, env=always_alike, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         lines = done.stdout.splitlines()
         print("\n".join(lines[-60:] if done.returncode else _summary(lines)))
         if done.returncode:

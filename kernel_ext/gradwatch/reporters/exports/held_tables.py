@@ -132,9 +132,10 @@ def _edges(source: Source, _table: Table) -> Iterator[Batch]:
     for record in _graphs(source):
         with source.losing_damaged():
             path, count = source.session.path, record.edge_count
+            sources = as_indices(record.edge_source, path, count, record.node_count)  # before anything of that size
             yield {
                 "graph": repeated(record.id, count),
-                "source": as_indices(record.edge_source, path, count, record.node_count),
+                "source": sources,
                 "slot": as_indices(record.edge_slot, path, count, 1 << 32),
                 "target": as_indices(record.edge_target, path, count, record.node_count),
                 "input_nr": as_indices(record.edge_input_nr, path, count, 1 << 32),

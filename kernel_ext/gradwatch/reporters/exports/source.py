@@ -36,7 +36,7 @@ class Source:
         self.damaged = 0
         """Records that were left out because their columns do not fit."""
         self._progress = progress
-        self._names: dict[tuple[str, int, bytes], list[str]] = {}
+        self._names: dict[tuple[str, int, str, bytes], list[str]] = {}
         self._calls: tuple[int, list[BackwardView]] = (-1, [])
 
     @property
@@ -80,7 +80,7 @@ class Source:
     def names(self, record: Gradients | Histograms) -> list[str]:
         """What each row of a record is about."""
         graph = self._graph_of(record.step, record.backward) if record.subject_kind == "node" else -1
-        key = record.subject_kind, graph, record.subjects.data
+        key = record.subject_kind, graph, record.subjects.dtype, record.subjects.data
         if key not in self._names:
             while len(self._names) >= _KEPT_NAMES:
                 del self._names[next(iter(self._names))]
