@@ -43,7 +43,7 @@ def fuzz(options: argparse.Namespace) -> int:
         work = Path(folder)
         numbers = [f"--cases={options.cases}", f"--seed={options.seed}", f"--first={options.first}"]
         command = [sys.executable, str(HERE / "target.py"), f"--work={work}", *numbers, *["--guided"] * is_guided]
-        always_alike = {**os.environ, "PYTHONHASHSEED": "0"}  # the same seed finds the same, on any machine
+        always_alike = {**os.environ, "PYTHONHASHSEED": "0"}  # one thing less that differs between runs of one seed
         done = subprocess.run(
             command, check=False, env=always_alike, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
