@@ -22,14 +22,15 @@ export function useKeys(root: { current: HTMLElement | null }, host: Host, onCom
     target?.addEventListener("keydown", onKeyDown);
     return () => target?.removeEventListener("keydown", onKeyDown);
   }, [host]);
-  useEffect(() => (host.bindsKeys ? tellFocus(host) : undefined), [host]);
+  useEffect(() => (host.bindsKeys ? tellFocus((keys) => host.post({ type: "focus", keys })) : undefined), [host]);
 }
 
-function tellFocus(host: Host): () => void {
+/** Tells whether letters are commands now, at once and whenever that changes, until the returned function is called. */
+export function tellFocus(tellHost: (keys: boolean) => void): () => void {
   let told: boolean | null = null;
   const tell = (): void => {
     const keys = document.hasFocus() && !isField(document.activeElement);
-    if (keys !== told) host.post({ type: "focus", keys });
+    if (keys !== told) tellHost(keys);
     told = keys;
   };
   // While focus moves from one element to the next, neither has it.

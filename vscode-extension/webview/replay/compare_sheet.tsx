@@ -181,17 +181,23 @@ function Place({ node, model, actions }: { readonly node: ComparedNode; readonly
 
 const MOST_ROWS = 10;
 
+function Heads({ first, name }: { readonly first: string; readonly name: string }): JSX.Element {
+  return (
+    <thead>
+      <tr>
+        <th scope="col">{first}</th>
+        <th scope="col">{text.thisColumn}</th>
+        <th scope="col">{name}</th>
+        <th scope="col">{text.differenceColumn}</th>
+      </tr>
+    </thead>
+  );
+}
+
 function Gaps({ gaps, name }: { readonly gaps: readonly StatisticGap[]; readonly name: string }): JSX.Element {
   return (
     <table class="rp-table">
-      <thead>
-        <tr>
-          <th scope="col">{text.statisticColumn}</th>
-          <th scope="col">{text.thisColumn}</th>
-          <th scope="col">{name}</th>
-          <th scope="col">{text.differenceColumn}</th>
-        </tr>
-      </thead>
+      <Heads first={text.statisticColumn} name={name} />
       <tbody>
         {gaps.slice(0, MOST_ROWS).map(({ statistic, a, b, relative, parts }) => (
           <tr key={statistic} class={parts ? "" : "dim"}>
@@ -235,14 +241,7 @@ function HeldChanges({ held, name }: { readonly held: HeldDifference; readonly n
   return (
     <Part title={text.heldBefore} about={text.heldAt(held.step)}>
       <table class="rp-table rp-held-table">
-        <thead>
-          <tr>
-            <th scope="col">{text.heldBefore}</th>
-            <th scope="col">{text.thisColumn}</th>
-            <th scope="col">{name}</th>
-            <th scope="col">{text.differenceColumn}</th>
-          </tr>
-        </thead>
+        <Heads first={text.heldBefore} name={name} />
         <tbody>
           <tr>
             <th scope="row">{text.held}</th>

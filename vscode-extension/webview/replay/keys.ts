@@ -4,6 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { ReplayCommand } from "../../shared/replay";
 import { FAR } from "../../shared/replay_play";
 import { isField, staysInField, type Pressed } from "../keyboard";
+import { tellFocus } from "../use_keys";
 import type { ReplayHost } from "./host";
 import type { ReplayActions } from "./page";
 
@@ -99,22 +100,5 @@ export function useReplayKeys(root: { current: HTMLElement | null }, host: Repla
     target?.addEventListener("keydown", onKeyDown);
     return () => target?.removeEventListener("keydown", onKeyDown);
   }, [host, bound]);
-  useEffect(() => (bound ? tellFocus(host) : undefined), [host, bound]);
-}
-
-function tellFocus(host: ReplayHost): () => void {
-  let told: boolean | null = null;
-  const tell = (): void => {
-    const keys = document.hasFocus() && !isField(document.activeElement);
-    if (keys !== told) host.post({ type: "focus", keys });
-    told = keys;
-  };
-  // While focus moves from one element to the next, neither has it.
-  const soon = (): void => queueMicrotask(tell);
-  const events = ["focus", "blur", "focusin", "focusout"] as const;
-  for (const name of events) window.addEventListener(name, soon);
-  tell();
-  return () => {
-    for (const name of events) window.removeEventListener(name, soon);
-  };
+  useEffect(() => (bound ? tellFocus((keys) => host.post({ type: "focus", keys })) : undefined), [host, bound]);
 }
