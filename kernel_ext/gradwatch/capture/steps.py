@@ -151,11 +151,18 @@ class Steps:
 
     def _claim(self) -> None:
         # A call that still runs, on another thread or around an optimizer inside its hooks, is claimed later.
+        for call in self._take_ended():
+            call.index = len(self._open.calls)
+            self._open.calls.append(call)
+
+    def _take_ended(self) -> list[BackwardCall]:
+        """The loose calls that ended. Each is asked once: another thread may end it while this one looks."""
+        ended: list[BackwardCall] = []
+        running: list[BackwardCall] = []
         for call in self._loose:
-            if call.ended:
-                call.index = len(self._open.calls)
-                self._open.calls.append(call)
-        self._loose = [call for call in self._loose if not call.ended]
+            (ended if call.ended else running).append(call)
+        self._loose = running
+        return ended
 
     def _end(self, source: StepSource) -> None:
         ended = self._open
@@ -171,11 +178,9 @@ class Steps:
         return sum(call.is_outermost for call in self._loose)
 
     def _split_loose(self) -> None:
-        loose = [call for call in self._loose if call.ended]
-        self._loose = [call for call in self._loose if not call.ended]
         # A call that began inside another follows it: a step ends before the next that would end one.
         ends = False
-        for call in loose:
+        for call in self._take_ended():
             is_next = call.is_outermost and _ends_a_step(call)
             if is_next and ends:
                 self._end("backward")
