@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from gradwatch.errors import UsageError
 from gradwatch.records import TENSOR_CLASSES
 from gradwatch.session.held import KEYS
+from living_storages import alive_after, without_numbers
 from models import PROGRAMS, GptSize, gpt, mlp
 
 if TYPE_CHECKING:
@@ -81,33 +78,6 @@ def test_attention_holds_what_its_products_and_softmax_save(record: Record, deta
 
 
 # Storages that are alive, by a dispatch mode of our own
-
-
-class _Born(TorchDispatchMode):
-    """Notes every storage that an op makes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._born: dict[int, tuple[weakref.ref[Any], int]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        given = set(_storages((args, kwargs)))
-        for address, storage in _storages(result).items():
-            if address not in given:  # neither a view nor a result in place
-                self._born[address] = (weakref.ref(storage), storage.nbytes())
-        return result
-
-    def alive(self, apart_from: Tensor) -> int:
-        gc.collect()
-        skipped = _storages(apart_from)
-        living = {address: size for address, (ref, size) in self._born.items() if ref() is not None}
-        return sum(size for address, size in living.items() if address not in skipped)
-
-
-def _storages(tree: Any) -> dict[int, Any]:
-    storages = [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-    return {storage._cdata: storage for storage in storages}
 
 
 class _Stash(torch.autograd.Function):
@@ -187,23 +157,11 @@ CASES: dict[str, Callable[[], Tensor]] = {
 }
 
 
-def alive_after(forward: Callable[[], Tensor]) -> int:
-    with _Born() as born:
-        loss = forward()
-    return born.alive(loss)
-
-
 def held_by(record: Record, forward: Callable[[], Tensor], detail: Detail) -> Any:
     """What was held in the second of two steps: the first finds the modules."""
     session = record(lambda: [forward().backward() for _ in range(2)], detail=detail)
     assert session.notices == []
     return session.held(1)
-
-
-def without_numbers(held: Any) -> int:
-    """The bytes held, but for Python numbers that were saved as tensors: no dispatch mode sees those made."""
-    numbers = {each.storage for each in held.saved if each.dtype == "float64" and each.storage_bytes == 8}
-    return held.total_bytes - 8 * len(numbers)
 
 
 @pytest.mark.parametrize("detail", HELD_DETAILS)

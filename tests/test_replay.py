@@ -67,6 +67,7 @@ def train(path: Path, keep: KeepSteps | int | None = 1, **options: Any) -> tuple
         for _ in range(STEPS):
             seen.append(trained.weights())
             step(*batch())
+            recorder.flush()  # a slow disk leaves steps out
     seen.append(trained.weights())
     return trained, seen
 

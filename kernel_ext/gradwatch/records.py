@@ -24,7 +24,7 @@ HISTOGRAM_LOWEST_EXPONENT = -47
 """Bin k counts finite non-zero values with floor(log2|x|) = k - 47; the end bins are open."""
 
 Detail = Literal["parameters", "modules", "nodes"]
-SubjectKind = Literal["parameter", "module", "node"]
+SubjectKind = Literal["parameter", "module", "node", "local"]
 StepSource = Literal["optimizer", "recorder.step", "backward"]
 Call = Literal["backward", "grad"]
 CurveSource = Literal["walk", "hooks"]
@@ -51,6 +51,9 @@ TENSOR_CLASSES: tuple[TensorClass, ...] = (
 GRADIENT_STATES: tuple[str, ...] = ("None", "frozen", "present", "unread")
 """`GradientStates.state` holds indices into this tuple: `.grad` is None though grad is required; None and
 not required; a tensor whose statistics were read; a tensor that was not read (the notices say why)."""
+
+COMPILED_PHASES: tuple[str, ...] = ("forward", "backward")
+"""`CompiledRegion.phase` holds indices into this tuple."""
 
 NODE_STATES: tuple[str, ...] = ("pending", "fired", "running", "unknown")
 """`Stop.node_states` holds indices into this tuple."""
@@ -202,11 +205,15 @@ class ModuleOutputs:
 
 @dataclass(frozen=True, slots=True)
 class NodeLabel:
-    """Why the inside of a node is not observable, or what is special about it."""
+    """Why the inside of a node is not observable, or what is special about it.
+
+    `region` is the id of the CompiledRegion that a compiled node opens into, -1 where its graph was not seen.
+    """
 
     node: int
     label: Literal["compiled", "checkpointed", "offloaded", "functorch", "custom", "user hooks", "hidden"]
     text: str
+    region: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +244,44 @@ class Graph:
     edge_target: Column
     edge_input_nr: Column
     labels: list[NodeLabel] = field(default_factory=list[NodeLabel])
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRegion:
+    """The graphs that AOTAutograd made of one compiled forward. Written before the first Graph that refers to it.
+
+    Ops stand in the order of their graph, those of the forward first. `op_names` has each op's name in its graph
+    ("addmm_1"; unique within a phase). Op columns: `target` (`<i4`) into `targets` ("aten.addmm.default", "input"
+    for what a graph is given), `phase` (`|u1`) into COMPILED_PHASES, `site` / `project_site` (`<i4`, ids, -1
+    where the compiler lost them), `module` (`<i4`, id or -1), `shape` (`<i4`) into `shapes` and `dtype`
+    (`<i4`) into `dtypes` of its result, -1 where it is no single tensor; a symbolic size is -1. `saved` (`|u1`) is 1
+    for forward ops whose result is kept for backward, `recomputed` (`|u1`) 1 for backward ops that repeat one
+    of the forward, so that its result need not be kept, and `forward_op` (`<i4`) which one: for inputs of the
+    backward the forward op that was saved, -1 for all others. Edge columns (`<u4`): the result of `edge_source` is
+    used by `edge_target`.
+    """
+
+    id: int
+    name: str
+    backend: str
+    op_count: int
+    op_names: list[str]
+    targets: list[str]
+    shapes: list[list[int]]
+    dtypes: list[str]
+    target: Column
+    phase: Column
+    site: Column
+    project_site: Column
+    module: Column
+    shape: Column
+    dtype: Column
+    saved: Column
+    recomputed: Column
+    forward_op: Column
+    edge_count: int
+    edge_source: Column
+    edge_target: Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +354,9 @@ class Step:
     """One optimizer step (or what stands for it): written when the step ends.
 
     `loss` is the value of the last scalar root of a `.backward()` call in the step. `cost_ns` is the
-    time spent inside gradwatch's own code on the program's threads. `skipped` says that the optimizer
-    was called but the parameters' update was skipped (GradScaler), where that could be seen.
+    time spent inside gradwatch's own code on the program's threads. `loss_scale` is the factor that a GradScaler
+    multiplied the loss with, None where none did: gradients as accumulated carry it, `loss` and the norms of
+    OptimizerStep do not. `skipped` says that it found NaN or Inf and left the parameters as they were.
     """
 
     number: int
@@ -323,14 +369,18 @@ class Step:
     loss: float | None = None
     loss_nonfinite: Literal["nan", "inf", "-inf"] | None = None
     interrupted: str | None = None
+    loss_scale: float | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
     """Statistics of gradients seen in one backward call: one row per subject.
 
-    `subjects` (`<u4`) are parameter ids (their `.grad` as accumulated when the call ended),
-    module output ids, or node indices in the call's graph (the gradient of the node's outputs).
+    `subjects` (`<u4`) are parameter ids (their `.grad` as accumulated when the call ended), module output ids,
+    or node indices in the call's graph (the gradient of the node's outputs). The kind "local" are parameter ids
+    again: this rank's own gradient of this call alone, before it was reduced over the ranks; it stands only where the
+    program reduces.
     `columns` holds the statistics by the names of STATISTIC_DTYPES. Where `stop` is not -1 they are those that
     a debugger found at that stop, of no backward call (`backward` is -1).
     """
@@ -437,7 +487,7 @@ class Totals:
     them had NaN or Inf. Of Backward records, in order, with a row for all that follow each other and agree in the
     first three: `call_step` (`<u4`), `call_graph` (`<i4`), `call_inside` (`|u1`, 1 for calls inside another)
     and `call_held_bytes` (`<i8`), the most that any of them found held. `interrupted` names steps that ended
-    early, and why. Stretches follow each other as those of Series do.
+    early, and why; `skipped` lists those whose Step says so. Stretches follow each other as those of Series do.
     """
 
     step: int
@@ -456,6 +506,7 @@ class Totals:
     call_inside: Column
     call_held_bytes: Column
     interrupted: dict[str, str] = field(default_factory=dict[str, str])
+    skipped: list[int] = field(default_factory=list[int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -700,6 +751,7 @@ Record = (
     | Parameters
     | ModuleOutputs
     | Graph
+    | CompiledRegion
     | Ledger
     | Backward
     | Step
@@ -723,6 +775,7 @@ TOPICS: dict[str, type[Record]] = {
     "/parameters": Parameters,
     "/outputs": ModuleOutputs,
     "/graphs": Graph,
+    "/compiled": CompiledRegion,
     "/ledgers": Ledger,
     "/backward": Backward,
     "/steps": Step,

@@ -11,14 +11,14 @@ from gradwatch.records import STATISTIC_DTYPES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gradwatch.records import SubjectKind
     from gradwatch.session.gradients import GradientRows
     from gradwatch.session.graph import GraphView, NodeView
     from gradwatch.session.session import Session
     from gradwatch.session.steps import BackwardView
 
 COUNTS = frozenset(name for name, dtype in STATISTIC_DTYPES.items() if dtype == "<u8")
-KINDS: tuple[SubjectKind, ...] = ("node", "module", "parameter")
+Compared = Literal["node", "module", "parameter"]
+KINDS: tuple[Compared, ...] = ("node", "module", "parameter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class StepComparison:
         yield from (entry[-1] for entry in sorted(parted, key=lambda entry: entry[:3]))
 
     def _rows(
-        self, kind: SubjectKind, calls: tuple[BackwardView, BackwardView], found: Comparison
+        self, kind: Compared, calls: tuple[BackwardView, BackwardView], found: Comparison
     ) -> Iterator[tuple[int, Parted]]:
         """Subjects whose statistics part in a pair of calls: nodes by number, others by name."""
         before = self._recorded.gradients_at(self._step, kind, micro_batches=True).of_backward(calls[0].index)
@@ -164,7 +164,7 @@ def backward_order(graph: GraphView) -> dict[tuple[str, str], int]:
     return order
 
 
-def _place_of(kind: SubjectKind, name: str, order: dict[tuple[str, str], int]) -> int:
+def _place_of(kind: Compared, name: str, order: dict[tuple[str, str], int]) -> int:
     """Where backward computes a gradient; -1 not known. A root's own output comes before all inside it."""
     if kind != "module":
         return order.get((kind, name), -1)
@@ -174,7 +174,7 @@ def _place_of(kind: SubjectKind, name: str, order: dict[tuple[str, str], int]) -
     return -1 if "." in module else max((place for (what, _), place in order.items() if what == "module"), default=-1)
 
 
-def _keys(rows: GradientRows, kind: SubjectKind) -> list[int | str]:
+def _keys(rows: GradientRows, kind: Compared) -> list[int | str]:
     return list(rows.subjects.tolist()) if kind == "node" else list(rows.names)
 
 

@@ -114,6 +114,7 @@ export interface NodeLabel {
   node: number;
   label: "compiled" | "checkpointed" | "offloaded" | "functorch" | "custom" | "user hooks" | "hidden";
   text: string;
+  region?: number;
 }
 
 /** One distinct structure of an autograd graph; steps refer to it by `id`. */
@@ -135,6 +136,31 @@ export interface Graph {
   edge_target: Column;
   edge_input_nr: Column;
   labels?: readonly NodeLabel[];
+}
+
+/** The graphs that AOTAutograd made of one compiled forward. Written before the first Graph that refers to it. */
+export interface CompiledRegion {
+  id: number;
+  name: string;
+  backend: string;
+  op_count: number;
+  op_names: readonly string[];
+  targets: readonly string[];
+  shapes: readonly (readonly number[])[];
+  dtypes: readonly string[];
+  target: Column;
+  phase: Column;
+  site: Column;
+  project_site: Column;
+  module: Column;
+  shape: Column;
+  dtype: Column;
+  saved: Column;
+  recomputed: Column;
+  forward_op: Column;
+  edge_count: number;
+  edge_source: Column;
+  edge_target: Column;
 }
 
 /** What one graph saved for backward, with its sizes. Distinct sizes are stored once. */
@@ -195,13 +221,15 @@ export interface Step {
   loss?: number | null;
   loss_nonfinite?: "nan" | "inf" | "-inf" | null;
   interrupted?: string | null;
+  loss_scale?: number | null;
+  skipped?: boolean;
 }
 
 /** Statistics of gradients seen in one backward call: one row per subject. */
 export interface Gradients {
   step: number;
   backward: number;
-  subject_kind: "parameter" | "module" | "node";
+  subject_kind: "parameter" | "module" | "node" | "local";
   subjects: Column;
   columns: Readonly<Record<string, Column>>;
   stop?: number;
@@ -211,7 +239,7 @@ export interface Gradients {
 export interface Histograms {
   step: number;
   backward: number;
-  subject_kind: "parameter" | "module" | "node";
+  subject_kind: "parameter" | "module" | "node" | "local";
   subjects: Column;
   codes: Column;
   stop?: number;
@@ -274,6 +302,7 @@ export interface Totals {
   call_inside: Column;
   call_held_bytes: Column;
   interrupted?: Readonly<Record<string, string>>;
+  skipped?: readonly number[];
 }
 
 /** Something the reader must be told: what cannot be seen, or a probe of ours that failed. */
@@ -281,7 +310,7 @@ export interface Notice {
   kind: "not observable" | "partial" | "probe stopped" | "recorder";
   text: string;
   step?: number;
-  subject_kind?: "parameter" | "module" | "node" | null;
+  subject_kind?: "parameter" | "module" | "node" | "local" | null;
   subject?: number;
   probe?: string | null;
   traceback?: string | null;
@@ -451,6 +480,7 @@ export interface Topics {
   "/parameters": Parameters;
   "/outputs": ModuleOutputs;
   "/graphs": Graph;
+  "/compiled": CompiledRegion;
   "/ledgers": Ledger;
   "/backward": Backward;
   "/steps": Step;

@@ -81,8 +81,9 @@ async function workspaceFile(file: string, recorded: string | null): Promise<Wor
 /** As in the editor, unsaved changes included, else as on disk; null where a link leads out of the workspace. */
 async function textAt(file: string, folders: readonly string[]): Promise<string | null> {
   const uri = vscode.Uri.file(file).toString();
-  const open = vscode.workspace.textDocuments.find((document) => document.uri.toString() === uri);
-  if (open !== undefined) return open.getText();
+  // One without changes of the user's own may be older than the file: the editor learns of a change a moment later.
+  const changed = vscode.workspace.textDocuments.find((document) => document.isDirty && document.uri.toString() === uri);
+  if (changed !== undefined) return changed.getText();
   try {
     const [real, ...realFolders] = await Promise.all([file, ...folders].map((each) => fs.realpath(each)));
     if (real === undefined || !realFolders.some((folder) => isInside(real, folder))) return null;

@@ -195,6 +195,7 @@ export const commands = {
 export interface FakeDocument {
   uri: Uri;
   lineCount: number;
+  isDirty: boolean;
   getText(): string;
   lineAt(line: number): { range: Range };
 }
@@ -209,6 +210,7 @@ export function fakeEditor(path: string, text: string): FakeEditor {
   const document = {
     uri: Uri.file(path),
     lineCount: lines.length,
+    isDirty: false,
     getText: () => text,
     lineAt: (line: number) => ({ range: new Range(new Position(line, 0), new Position(line, lines[line]?.length ?? 0)) }),
   };

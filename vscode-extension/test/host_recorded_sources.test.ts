@@ -53,10 +53,18 @@ describe("a source line of a session", () => {
 
   it("counts unsaved changes as another text", async () => {
     const file = path.join(root, "project/src/train.py");
-    vscode.workspace.textDocuments = [vscode.fakeEditor(file, "unsaved").document];
+    const { document } = vscode.fakeEditor(file, "unsaved");
+    vscode.workspace.textDocuments = [{ ...document, isDirty: true }];
     await open(file, "one\ntwo\n");
     expect(vscode.shownDocuments[0]?.uri.scheme).toBe("gradwatch-recorded");
     expect(await workspaceLines(file, "unsaved")).toEqual(["unsaved"]);
+  });
+
+  it("goes by the file, not by an editor that has not heard of its change", async () => {
+    const file = path.join(root, "project/src/train.py");
+    vscode.workspace.textDocuments = [vscode.fakeEditor(file, "as it was\n").document];
+    await open(file, "as it was\n");
+    expect(vscode.shownDocuments[0]?.uri.scheme).toBe("gradwatch-recorded");
   });
 
   it("outside of the workspace is not touched unless the user agrees", async () => {

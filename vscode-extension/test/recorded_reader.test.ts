@@ -171,12 +171,12 @@ describe("a snapshot of a recorded step", () => {
 
   it("says unread, not None, where the step's gradients are damaged", async () => {
     const bytes = goldenBytes("seed");
-    bytes[3492]! ^= 0xff;
+    bytes[3540]! ^= 0xff;
     const session = await openSession(bytes);
     const snapshot = await session.snapshotOfStep(0);
     expect(states(snapshot.states!.state)).toEqual(["unread", "unread"]);
     expect(snapshot.missing).toEqual([{ part: "gradients", reason: "No gradient of a parameter was recorded in step 0." }]);
-    expect(session.gaps).toEqual([{ topic: "/gradients", offset: 3329, length: expect.any(Number), reason: expect.stringContaining("a chunk is damaged") }]);
+    expect(session.gaps).toEqual([{ topic: "/gradients", offset: 3377, length: expect.any(Number), reason: expect.stringContaining("a chunk is damaged") }]);
   });
 
   it("lacks its graph, and says so, where that is damaged", async () => {

@@ -143,6 +143,10 @@ class KeptSteps:
                 self._shelf.put(_Judged(record.number, self._nonfinite))
             self._nonfinite = False
 
+    def flush(self) -> None:
+        """Wait until the steps kept so far are on disk."""
+        self._shelf.flush()
+
     def stop(self) -> None:
         """Wait until everything is written."""
         self._take_gradients()
@@ -263,7 +267,9 @@ class Shelf:
         self.failures: list[tuple[str, str]] = []
         self._keep = keep
         self._path = path
-        self._queue: queue.SimpleQueue[_Copied | _CopiedGradients | _Judged | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Copied | _CopiedGradients | _Judged | threading.Event | None] = (
+            queue.SimpleQueue()
+        )
         self._thread: threading.Thread | None = None
         self._copied = self._written = 0
         self._sizes: dict[int, int] = {}
@@ -288,6 +294,13 @@ class Shelf:
             except RuntimeError:  # near the interpreter's end: closing does the rest
                 self._thread = None
 
+    def flush(self) -> None:
+        """Wait until everything that was put is written."""
+        if self._thread is not None:
+            done = threading.Event()
+            self._queue.put(done)
+            done.wait()
+
     def close(self) -> None:
         """Write what waits, and end the thread."""
         self._queue.put(None)
@@ -302,6 +315,9 @@ class Shelf:
 
     def _serve(self) -> None:
         while (item := self._queue.get()) is not None:
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
             if isinstance(item, _Judged):
                 self._judge(item)
                 continue

@@ -177,7 +177,9 @@ class Recorder:
         return step
 
     def flush(self) -> bool:
-        """Wait until every ended step is in the file. False when the writer failed."""
+        """Wait until every ended step is in the file, and every kept one on disk. False when the writer failed."""
+        if self._recording is not None and self._recording.kept is not None:
+            self._recording.kept.flush()
         return self._writer is not None and self._writer.flush()
 
     def stop(self, reason: str = "stopped") -> None:

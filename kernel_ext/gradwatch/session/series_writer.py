@@ -144,6 +144,7 @@ class SeriesWriter:
             interrupted={
                 str(step.number): step.record.interrupted for step in steps if step.record and step.record.interrupted
             },
+            skipped=[step.number for step in steps if step.record and step.record.skipped],
         )
 
 
