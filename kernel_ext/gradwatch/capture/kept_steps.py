@@ -260,6 +260,9 @@ def _marked(device: torch.device) -> Any:
     return event
 
 
+_Item = _Copied | _CopiedGradients | _Judged | threading.Event
+
+
 class Shelf:
     """The kept steps on disk. One thread writes, judges and removes; it alone knows what is there."""
 
