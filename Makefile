@@ -77,7 +77,8 @@ notebook-e2e: setup workbench widget
 	tests/e2e_notebook/setup_notebook.sh $(KERNELS)
 	node tests/e2e_notebook/run.ts $(KERNELS)
 
-# Regenerates what follows from records.py: the TypeScript types, the golden sessions and the golden answers at stops.
+# Regenerates what follows from records.py: the TypeScript types, the golden sessions and the golden answers at stops;
+# and what follows from tests/test_regime_*.py: the README's list of regimes.
 contract: setup
 	$(BIN)/python kernel_ext/generate_typescript.py
 	$(BIN)/python tests/make_golden.py
@@ -85,10 +86,12 @@ contract: setup
 	$(BIN)/python tests/held_golden.py
 	$(BIN)/python tests/golden_answers.py
 	$(BIN)/python tests/compare_golden.py
+	$(BIN)/python tests/regimes.py
 
 bench: setup workbench vsix
 	$(BIN)/python tests/bench/bench_recorder.py
 	$(BIN)/python tests/bench/bench_statistics.py
+	$(BIN)/python tests/bench/bench_long_run.py
 	node tests/bench/bench_panel.mts
 	node tests/bench/bench_replay.mts
 

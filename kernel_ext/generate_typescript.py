@@ -105,6 +105,7 @@ def _constants() -> str:
     classes = ", ".join(f'"{name}"' for name in records.TENSOR_CLASSES)
     states = ", ".join(f'"{name}"' for name in records.GRADIENT_STATES)
     nodes = ", ".join(f'"{name}"' for name in records.NODE_STATES)
+    phases = ", ".join(f'"{name}"' for name in records.COMPILED_PHASES)
     statistics = ", ".join(f'{name}: "{dtype}"' for name, dtype in records.STATISTIC_DTYPES.items())
     series = ", ".join(f'"{name}"' for name in records.SERIES_STATISTICS)
     return (
@@ -114,6 +115,7 @@ def _constants() -> str:
         f"export const TENSOR_CLASSES = [{classes}] as const;\n"
         f"export const GRADIENT_STATES = [{states}] as const;\n"
         f"export const NODE_STATES = [{nodes}] as const;\n"
+        f"export const COMPILED_PHASES = [{phases}] as const;\n"
         f"export const STATISTIC_DTYPES = {{ {statistics} }} as const;\n"
         f"export const SERIES_STATISTICS = [{series}] as const;\n"
     )

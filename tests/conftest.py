@@ -88,6 +88,7 @@ def _hooks() -> list[str]:
         "global forward pre-hook": module._global_forward_pre_hooks,
         "global backward hook": module._global_backward_hooks,
         "global backward pre-hook": module._global_backward_pre_hooks,
+        "module registration hook": module._global_module_registration_hooks,
         "optimizer pre-hook": optimizer._global_optimizer_pre_hooks,
         "optimizer post-hook": optimizer._global_optimizer_post_hooks,
     }
@@ -103,9 +104,36 @@ def _stand_ins() -> list[str]:
         function: Any = vars(place)["_engine_run_backward"]
         if function.__code__.co_filename != torch.autograd.graph.__file__:
             found.append(f"{place.__name__}._engine_run_backward is {function}")
+    if "__enter__" in vars(getattr(import_module("torch.utils.checkpoint"), "_recomputation_hook", object)):
+        found.append("the entry of a checkpoint's recomputation")
     for name, function in vars(vars(torch._C)["_autograd"]).items():
         if "saved_tensors" in name and type(function) is not BuiltinFunctionType:
             found.append(f"torch._C._autograd.{name} is {function}")
+    if Path(torch.utils.swap_tensors.__code__.co_filename) != Path(str(torch.utils.__file__)):
+        found.append(f"torch.utils.swap_tensors is {torch.utils.swap_tensors}")
+    scaler: Any = torch.amp.GradScaler
+    methods = {name: vars(scaler)[name] for name in ("__init__", "scale", "step")}
+    found += [
+        f"GradScaler.{name} is {method}"
+        for name, method in methods.items()
+        if Path(method.__code__.co_filename).name != "grad_scaler.py"
+    ]
+    return [*found, *_compiler_stand_ins()]
+
+
+def _compiler_stand_ins() -> list[str]:
+    """Ours that tell when the compiler works, and that keep it from our hooks."""
+    import torch
+
+    asked: Any = vars(sys.modules["torch.nn.modules.module"])["_has_any_global_hook"]
+    handler: Any = getattr(sys.modules.get("torch._dynamo.callback"), "callback_handler", None)
+    graphs: Any = sys.modules.get("torch._functorch._aot_autograd.graph_compile")
+    partition: Any = getattr(graphs, "_aot_stage2a_partition", None)
+    found = ["torch.compile"] if hasattr(torch.compile, "gradwatch_stands_in") else []
+    found += [f"callback_handler.{name}" for name in vars(handler or object) if name.startswith("run_") and handler]
+    for function in (asked, partition):
+        if function is not None and "gradwatch" in function.__code__.co_filename:
+            found.append(str(function))
     return found
 
 

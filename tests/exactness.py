@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, _guards
 from torch.utils._pytree import tree_map
 
 if TYPE_CHECKING:
@@ -100,11 +100,13 @@ def _calls_noted(graphs: list[Shape]) -> Generator[None]:
     backward, grad = torch.autograd.backward, torch.autograd.grad
 
     def noted_backward(tensors: Any, *arguments: Any, **options: Any) -> Any:
-        graphs.append(live_shape(tensors))
+        if not _is_traced():
+            graphs.append(live_shape(tensors))
         return backward(tensors, *arguments, **options)
 
     def noted_grad(outputs: Any, *arguments: Any, **options: Any) -> Any:
-        graphs.append(live_shape(outputs))
+        if not _is_traced():
+            graphs.append(live_shape(outputs))
         return grad(outputs, *arguments, **options)
 
     with (
@@ -112,6 +114,11 @@ def _calls_noted(graphs: list[Shape]) -> Generator[None]:
         mock.patch.object(torch.autograd, "grad", noted_grad),
     ):
         yield
+
+
+def _is_traced() -> bool:
+    """AOTAutograd makes calls of its own while it traces."""
+    return _guards.TracingContext.try_get() is not None
 
 
 def live_shape(roots: Any) -> Shape:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from golden_regimes import regimes
 from gradwatch.records import (
     Module,
     ModuleOutput,
@@ -357,6 +358,7 @@ def series() -> tuple[bytes, dict[str, Any]]:
             "nonfinite": {"0": 0, "4": 2, "7": "nan", "9": 1},
             "held_bytes": {"0": 100, "2": 300, "20": 120},
         },
+        "totals_to": 20,
         "variants": [[0, [0, 1, 2, 3, 4, 5]], [1, [6, 7, 8, 9, 10, 11, 20]]],
         "notices": [],
     }
@@ -372,6 +374,7 @@ def followed() -> tuple[bytes, dict[str, Any]]:
         "finished": False,
         "finish": None,
         "torn_bytes": 0,
+        "totals_to": 7,
     }
 
 
@@ -382,6 +385,7 @@ SESSIONS = {
     "torn": torn,
     "series": series,
     "followed": followed,
+    "regimes": regimes,
 }
 
 

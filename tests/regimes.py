@@ -9,7 +9,9 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import unwrap
 from pathlib import Path
+from textwrap import TextWrapper, fill
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Promise:
     held: View
     note: str
     test: str
+    line: int
 
 
 PROMISES: dict[tuple[str, str], Promise] = {}
@@ -55,7 +58,8 @@ def promise(  # noqa: PLR0913 # a row of the table
 
     def hold(test: Test) -> Test:
         name = f"{test.__module__}.{test.__name__}"
-        made = Promise(area, regime, gradients, graph, held, note, name)
+        line = unwrap(test).__code__.co_firstlineno
+        made = Promise(area, regime, gradients, graph, held, note, name, line)
         assert area in AREAS, area
         assert PROMISES.get((area, regime), made).test == name, f"{regime} is promised twice"
         PROMISES[area, regime] = made
@@ -68,18 +72,62 @@ def all_promises() -> list[Promise]:
     """Every promise of every test_regime_*.py, by area and in the order of their tests."""
     for path in sorted(Path(__file__).parent.glob("test_regime_*.py")):
         import_module(path.stem)
-    return sorted(PROMISES.values(), key=lambda each: AREAS.index(each.area))
+    return sorted(PROMISES.values(), key=lambda each: (AREAS.index(each.area), each.test.partition(".")[0], each.line))
+
+
+UNTRIED = ("CUDA",)
+"""Areas whose tests, marked `gpu`, are written but have not run on a device."""
 
 
 def table() -> str:
-    """Write the promises as Markdown."""
-    lines = ["| | regime | gradients | graph | held bytes | |", "|---|---|---|---|---|---|"]
+    """Write the promises as Markdown: a list of what is observed whole, then a table of all that needs a word."""
+    return f"{_observed()}\nThese need a word:\n\n{_with_limits()}\n{_untried()}"
+
+
+def _observed() -> str:
+    whole = [each for each in all_promises() if _needs_no_word(each) and each.area not in UNTRIED]
+    areas = {area: [each.regime for each in whole if each.area == area] for area in AREAS}
+    entries = (f"- *{area}*: {' · '.join(regimes)}" for area, regimes in areas.items() if regimes)
+    text = "".join(f"{_WRAPPED.fill(entry)}\n" for entry in entries)
+    summary = f"Gradients, graph and held bytes are all seen, exactly, in {len(whole)} regimes"
+    return f"<details><summary>{summary}</summary>\n\n{text}\n</details>\n"
+
+
+_WRAPPED = TextWrapper(width=120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _with_limits() -> str:
+    lines = ["| | seen | |", "|---|---|---|"]
     before = ""
     for each in all_promises():
-        area = each.area if each.area != before else ""
-        before = each.area
-        lines.append(f"| {area} | {each.regime} | {each.gradients} | {each.graph} | {each.held} | {each.note} |")
+        if _needs_no_word(each) or each.area in UNTRIED:
+            continue
+        if each.area != before:
+            lines.append(f"| *{each.area}* | | |")
+            before = each.area
+        lines.append(f"| {each.regime} | {_seen(each)} | {each.note} |")
     return "\n".join(lines) + "\n"
+
+
+def _untried() -> str:
+    """List what is promised nobody yet."""
+    regimes = [each.regime for each in all_promises() if each.area in UNTRIED]
+    text = (
+        "On CUDA, tests marked `gpu` are written for what follows. They have not run on a device yet, so none of it is"
+    )
+    return fill(f"{text} promised: {' · '.join(regimes)}.", width=120, break_on_hyphens=False) + "\n"
+
+
+def _needs_no_word(each: Promise) -> bool:
+    return _seen(each) == "all" and not each.note
+
+
+def _seen(each: Promise) -> str:
+    views = {"gradients": each.gradients, "graph": each.graph, "held": each.held}
+    if len(set(views.values())) == 1:
+        return {"observed": "all", "unsupported": "nothing"}.get(each.gradients, each.gradients)
+    words = {name: "not" if view == "unsupported" else view for name, view in views.items() if view != "observed"}
+    return ", ".join(f"{name} {word}" for name, word in words.items())
 
 
 def with_table(readme: str) -> str:

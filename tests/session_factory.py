@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwatch.records import (
+    COMPILED_PHASES,
     HISTOGRAM_BINS,
     HISTOGRAM_LOWEST_EXPONENT,
     TENSOR_CLASSES,
     Backward,
     Column,
+    CompiledRegion,
     Finish,
     Gradients,
     Graph,
@@ -30,7 +32,7 @@ from gradwatch.records import (
 from gradwatch.session.chunk_writer import ChunkWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from gradwatch.session.series_writer import SeriesWriter
@@ -96,7 +98,7 @@ def _statistics_of(values: Sequence[float]) -> dict[str, float]:
 
 
 def gradients(
-    step: int, tensors: dict[int, Sequence[float]], kind: SubjectKind = "parameter", backward: int = 0
+    step: int, tensors: Mapping[int, Sequence[float]], kind: SubjectKind = "parameter", backward: int = 0
 ) -> Gradients:
     return Gradients(step, backward, kind, column("<u4", tensors), statistics(list(tensors.values())))
 
@@ -106,7 +108,8 @@ def histograms(step: int, tensors: dict[int, Sequence[float]], backward: int = 0
     for row, values in enumerate(tensors.values()):
         counts = np.zeros(HISTOGRAM_BINS)
         for value in values:
-            counts[math.floor(math.log2(abs(value))) - HISTOGRAM_LOWEST_EXPONENT] += 1
+            exponent = math.floor(math.log2(abs(value))) - HISTOGRAM_LOWEST_EXPONENT
+            counts[min(max(exponent, 0), HISTOGRAM_BINS - 1)] += 1
         codes[row] = [1 + round(8 * math.log2(count)) if count else 0 for count in counts]
     return Histograms(step, backward, "parameter", column("<u4", tensors), Column("|u1", codes.tobytes()))
 
@@ -150,6 +153,54 @@ def graph(number: int, nodes: Sequence[Node], edges: Sequence[tuple[int, int, in
         edge_slot=column("<u4", slot),
         edge_target=column("<u4", target),
         edge_input_nr=column("<u4", input_nr),
+    )
+
+
+@dataclass(frozen=True)
+class RegionOp:
+    """An op of a compiled region; `uses` are those whose results it takes, counted over both phases."""
+
+    name: str
+    target: str
+    shape: tuple[int, ...] = ()
+    site: int = -1
+    module: int = -1
+    saved: bool = False
+    recomputed: bool = False
+    forward_op: int = -1
+    uses: tuple[int, ...] = ()
+
+
+def region(number: int, name: str, forward: Sequence[RegionOp], in_backward: Sequence[RegionOp]) -> CompiledRegion:
+    """Make a region of float32 tensors, compiled by inductor."""
+    ops = [*forward, *in_backward]
+    targets = list(dict.fromkeys(op.target for op in ops))
+    shapes = list(dict.fromkeys(op.shape for op in ops))
+    phases = [COMPILED_PHASES.index("forward")] * len(forward) + [COMPILED_PHASES.index("backward")] * len(in_backward)
+    edges = [(source, target) for target, op in enumerate(ops) for source in op.uses]
+    sites = column("<i4", [op.site for op in ops])
+    return CompiledRegion(
+        id=number,
+        name=name,
+        backend="inductor",
+        op_count=len(ops),
+        op_names=[op.name for op in ops],
+        targets=targets,
+        shapes=[list(shape) for shape in shapes],
+        dtypes=["float32"],
+        target=column("<i4", [targets.index(op.target) for op in ops]),
+        phase=column("|u1", phases),
+        site=sites,
+        project_site=sites,
+        module=column("<i4", [op.module for op in ops]),
+        shape=column("<i4", [shapes.index(op.shape) for op in ops]),
+        dtype=column("<i4", [0] * len(ops)),
+        saved=column("|u1", [op.saved for op in ops]),
+        recomputed=column("|u1", [op.recomputed for op in ops]),
+        forward_op=column("<i4", [op.forward_op for op in ops]),
+        edge_count=len(edges),
+        edge_source=column("<u4", [source for source, _ in edges]),
+        edge_target=column("<u4", [target for _, target in edges]),
     )
 
 

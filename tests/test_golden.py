@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import make_golden
-from gradwatch.records import TOPICS, Series, Totals
+from gradwatch.records import TOPICS, CompiledRegion, Gradients, Graph, Series, Step, Totals
 from gradwatch.session.columns import as_array
 from gradwatch.session.reader import SessionReader
 from gradwatch.session.session import Session
@@ -120,8 +120,54 @@ def test_a_golden_session_has_the_totals_written_beside_it(golden: tuple[Session
             if int(step) in found[name]:
                 unseen = name == "nonfinite" and value == "nan"
                 assert found[name][int(step)] == (-1 if unseen else as_number(value)), f"{name} of step {step}"
-    last = max(found["gradient_norm"], default=-1)
-    assert last == (-1 if "totals" not in expected else 20 if session.finished else 7)
+    assert max(found["gradient_norm"], default=-1) == expected.get("totals_to", -1)
+
+
+def test_a_golden_session_has_the_skipped_steps_written_beside_it(golden: tuple[Session, dict[str, Any]]) -> None:
+    session, expected = golden
+    scaled = expected.get("scaled", [])
+    found = [record for record in session.reader.records(Step) if record.loss_scale is not None]
+    assert [{"number": one.number, "loss_scale": one.loss_scale, "skipped": one.skipped} for one in found] == scaled
+    skipped = [number for record in session.reader.records(Totals) for number in record.skipped]
+    assert skipped == [entry["number"] for entry in scaled if entry["skipped"]]
+
+
+def test_a_golden_session_has_the_gradients_before_reduction_written_beside_it(
+    golden: tuple[Session, dict[str, Any]],
+) -> None:
+    session, expected = golden
+    norms: dict[str, dict[str, float]] = {}
+    names = {parameter.id: parameter.name for parameter in session.parameters}
+    for record in session.reader.records(Gradients):
+        if record.subject_kind == "local":
+            ids = as_array(record.subjects, session.path).tolist()
+            for one, norm in zip(ids, as_array(record.columns["l2"], session.path).tolist(), strict=True):
+                norms.setdefault(names[one], {})[str(record.step)] = as_number(norm)
+    assert norms == expected.get("local", {})
+
+
+def test_a_golden_session_has_the_compiled_region_written_beside_it(golden: tuple[Session, dict[str, Any]]) -> None:
+    session, expected = golden
+    regions = list(session.reader.records(CompiledRegion))
+    compiled = expected.get("compiled")
+    assert len(regions) == (compiled is not None)
+    for region in regions:
+        assert compiled is not None
+        labels = [label for record in session.reader.records(Graph) for label in record.labels]
+        assert [(label.node, label.region) for label in labels] == [(compiled["node"], region.id)]
+        assert (region.name, region.backend, region.op_names) == (
+            compiled["name"],
+            compiled["backend"],
+            compiled["ops"],
+        )
+        phase, saved, recomputed, forward_op = (
+            as_array(column, session.path).tolist()
+            for column in (region.phase, region.saved, region.recomputed, region.forward_op)
+        )
+        assert phase.count(0) == compiled["forward"]
+        assert [name for name, one in zip(region.op_names, saved, strict=True) if one] == compiled["saved"]
+        again = [op for op, one in zip(forward_op, recomputed, strict=True) if one]
+        assert sorted(region.op_names[op] for op in again) == sorted(compiled["recomputed"])
 
 
 @pytest.mark.parametrize("name", ["series", "followed"])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from gradwatch.capture.recomputation import NOT_SEEN
 from gradwatch.errors import UsageError
 from gradwatch.records import TENSOR_CLASSES
 from gradwatch.session.held import KEYS
@@ -160,7 +161,7 @@ CASES: dict[str, Callable[[], Tensor]] = {
 def held_by(record: Record, forward: Callable[[], Tensor], detail: Detail) -> Any:
     """What was held in the second of two steps: the first finds the modules."""
     session = record(lambda: [forward().backward() for _ in range(2)], detail=detail)
-    assert session.notices == []
+    assert [notice for notice in session.notices if notice.text != NOT_SEEN] == []
     return session.held(1)
 
 
@@ -223,8 +224,7 @@ def test_a_checkpoint_holds_its_input(record: Record, detail: Detail) -> None:
         return _checkpointed_model(use_reentrant=False)
 
     held = held_by(record, forward, detail)
-    assert held.total_bytes >= alive_after(forward)
-    assert held.total_bytes <= alive_after(forward) + 3 * RNG_STATE
+    assert held.total_bytes == alive_after(forward) + 3 * RNG_STATE
     assert "checkpointed" in {label.label for label in held.backward.graph.labels.values()}
 
 

@@ -104,3 +104,12 @@ def test_the_typescript_types_are_those_of_the_contract() -> None:
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     on_disk = (ROOT / "vscode-extension" / "shared" / "session.ts").read_text(encoding="utf-8")
     assert on_disk == text, "session.ts is out of date. Run: make contract"
+
+
+def test_examples_are_short_and_each_is_run_by_a_test() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    examples = sorted((ROOT / "examples").glob("*.py"))
+    assert len(examples) >= 4
+    for example in examples:
+        assert len(example.read_text(encoding="utf-8").splitlines()) <= 40, example.name
+        assert example.stem in tests, f"no test runs {example.name}"

@@ -435,6 +435,12 @@ def test_an_interpreter_that_ignores_its_environment_is_refused_in_words(option:
         (["-o", "a.rank10.gradwatch", "train.py"], {"RANK": "1", "WORLD_SIZE": "12"}, "a.rank10.rank1.gradwatch"),
         (["train.py"], {"RANK": "0", "WORLD_SIZE": "1"}, "train.gradwatch"),
         (["-o", "a", "train.py"], {"RANK": "0"}, "a"),
+        (
+            ["train.py"],
+            {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "2"},
+            "train.rank1.restart2.gradwatch",
+        ),
+        (["train.py"], {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "0"}, "train.rank1.gradwatch"),
     ],
 )
 def test_the_session_is_named_after_program_and_rank(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import gradwatch
+import regimes
 
 README = Path(gradwatch.__file__).parents[2] / "README.md"
 
@@ -34,3 +35,24 @@ def test_every_command_the_readme_names_exists() -> None:
     run = subprocess.run([sys.executable, "-m", "gradwatch", "--help"], capture_output=True, text=True, check=True)
     assert named
     assert all(re.search(rf"^\s+{name}\b", run.stdout, re.MULTILINE) for name in named), named
+
+
+def test_the_list_of_regimes_is_up_to_date() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert regimes.with_table(text) == text, "README.md is out of date. Run: make contract"
+
+
+def test_every_promise_stands_on_a_test_that_runs() -> None:
+    for each in regimes.all_promises():
+        file, _, name = each.test.partition(".")
+        test = getattr(sys.modules[file], name)
+        marks = {mark.name for mark in getattr(test, "pytestmark", [])}
+        assert re.fullmatch(r"test_regime_\w+", file)
+        assert name.startswith("test_")
+        assert test.__name__ == name, f"another test has the name of {each.test}"
+        assert not marks & {"full", "skip", "xfail"}, each.test
+
+
+def test_a_regime_that_is_partly_seen_says_what_is_missing() -> None:
+    views = {each: {each.gradients, each.graph, each.held} for each in regimes.all_promises()}
+    assert [each.regime for each, seen in views.items() if seen != {"observed"} and not each.note] == []

@@ -199,7 +199,7 @@ def test_an_error_of_ours_is_told_and_stops_its_probe_alone(
     calls: list[str] = []
     recorded: list[str] = []
 
-    def broken(*_arguments: object) -> None:
+    def broken(*_arguments: object, **_options: object) -> None:
         calls.append(name)
         raise ZeroDivisionError("ours")
 

@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradwatch.capture import statistics_cuda
+from gradwatch.capture.device_values import DeviceValues
 from gradwatch.capture.statistics import StatisticRows
 from gradwatch.capture.statistics_cuda import DeviceRows
 from gradwatch.capture.statistics_rows import COUNTS, ROW, Arena, empty_row
+from gradwatch.capture.statistics_torch import count_by_sorting, torch_state
+from gradwatch.capture.updates import SAMPLE, _norm, _sample
+from gradwatch.records import HISTOGRAM_BINS
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -222,3 +227,148 @@ def test_tensors_of_both_devices_share_one_table(gpu: torch.device) -> None:
     numbers = [rows.add(torch.ones(3)), rows.add(torch.full((4,), 2.0, device=gpu)), rows.add(torch.full((5,), 3.0))]
     np.testing.assert_array_equal(rows.columns(numbers)["max"], [1, 2, 3])
     np.testing.assert_array_equal(rows.columns(numbers)["count"], [3, 4, 5])
+
+
+class NoWaiting(TorchDispatchMode):
+    """Raises at every operation that would make the host wait for a GPU: what it gives depends on values."""
+
+    waits = (
+        "_local_scalar_dense",
+        "nonzero",
+        "bincount",
+        "unique",
+        "masked_select",
+        "is_nonzero",
+        "equal",
+        "_coalesce",
+    )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        assert not name.startswith(self.waits), f"{name} waits"
+        return func(*args, **(kwargs or {}))
+
+
+def layouts() -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool):
+        plain = torch.ones(30, 40, dtype=dtype)
+        found += [plain, plain.t(), plain[:, 3:20:2], plain[:1].expand(30, 40), plain[0, 0]]
+    return found
+
+
+def test_no_torch_operation_of_the_statistics_asks_for_a_value() -> None:
+    with NoWaiting():
+        for tensor in layouts():
+            torch_state(tensor, histogram=False)
+            count_by_sorting(tensor.reshape(-1).to(torch.uint8))
+            if tensor.is_floating_point():
+                before = _sample(tensor).clone()
+                torch.stack([_norm(before), _norm(_sample(tensor) - before)])
+        with pytest.raises(AssertionError, match="waits"):
+            torch.ones(()).item()
+
+
+def test_counting_by_sorting_counts_what_bincount_counts() -> None:
+    bins = torch.randint(0, HISTOGRAM_BINS + 1, (5000,), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    expected = torch.bincount(bins, minlength=HISTOGRAM_BINS + 1)[:HISTOGRAM_BINS]
+    assert count_by_sorting(bins).tolist() == expected.tolist()
+
+
+def test_a_sample_of_a_parameter_is_no_copy_of_it() -> None:
+    wide = torch.randn(400, 300)
+    for tensor in (wide, wide.t(), wide.view(1, 400, 300, 1).contiguous(memory_format=torch.channels_last)):
+        sample = _sample(tensor)
+        assert sample.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+        assert sample.numel() <= SAMPLE
+
+
+def large_tensors(gpu: torch.device) -> list[torch.Tensor]:
+    """Tensors that need many programs, or several blocks."""
+    random = torch.Generator(gpu).manual_seed(0)
+    wide = torch.randn(3000, 2100, generator=random, device=gpu)
+    images = wide.view(70, 30, 60, 50)
+    return [
+        wide,
+        wide.double() * 1e200,
+        wide.bfloat16(),
+        wide.half() * 1e-5,
+        wide.t(),
+        wide[:, ::3],
+        wide[:1].expand(3000, 2100),
+        images.contiguous(memory_format=torch.channels_last),
+        torch.complex(wide, -wide),
+        torch.complex(wide, -wide).conj(),
+        (wide * 50).to(torch.int32),
+        wide > 1,
+        wide.to(torch.float8_e4m3fn),
+    ]
+
+
+@pytest.mark.gpu
+def test_large_tensors_on_a_gpu_agree_with_a_float64_reference(gpu: torch.device) -> None:
+    rows = StatisticRows()
+    found = rows.columns([rows.add(tensor) for tensor in large_tensors(gpu)])
+    for place, tensor in enumerate(large_tensors(gpu)):
+        values = tensor.float() if tensor.element_size() == 1 else tensor
+        parts = torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
+        x = parts.double()
+        finite = x[x.isfinite()]
+        expected = {
+            "count": x.numel(),
+            "zeros": int((x == 0).sum()),
+            "nan": int(x.isnan().sum()),
+            "inf": int(x.isinf().sum()),
+            "min": finite.min().item(),
+            "max": finite.max().item(),
+            "l1": finite.abs().sum().item(),
+            "l2": (finite / 1e200).norm().item() * 1e200 if finite.abs().max() > 1e150 else finite.norm().item(),
+        }
+        for name, value in expected.items():
+            assert found[name][place] == pytest.approx(value, rel=1e-5), (place, name)
+        assert abs(found["mean"][place] * x.numel() - finite.sum().item()) <= 1e-5 * expected["l1"], place
+
+
+@pytest.mark.gpu
+def test_sparse_tensors_are_read_where_that_needs_no_waiting(gpu: torch.device) -> None:
+    dense = torch.tensor([[0.0, 3.0], [4.0, 0.0]], device=gpu)
+    rows = StatisticRows()
+    numbers = [rows.add(dense.to_sparse().coalesce()), rows.add(dense.to_sparse_csr())]
+    np.testing.assert_array_equal(rows.columns(numbers)["l2"], [5, 5])
+    np.testing.assert_array_equal(rows.columns(numbers)["zeros"], [2, 2])
+    twice = torch.sparse_coo_tensor(torch.tensor([[0, 0]], device=gpu), torch.ones(2, device=gpu), (3,))
+    assert rows.add(twice) == -1
+    assert "wait for the device" in str(rows.why_not)
+
+
+@pytest.mark.gpu
+def test_values_of_single_elements_are_copied_without_waiting(gpu: torch.device) -> None:
+    wanted = [1.5, float("-inf"), float("nan"), 1e-300]
+    tensors_ = [torch.tensor(value, dtype=torch.float64, device=gpu) for value in wanted]
+    torch.cuda._sleep(10_000_000)
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        values = DeviceValues([*tensors_, torch.ones(2, device=gpu), None, torch.tensor(7.0)])
+        values.is_ready()
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    assert values.values() == pytest.approx([*wanted, None, None, 7.0], nan_ok=True)
+
+
+@pytest.mark.gpu
+def test_a_row_read_on_a_side_stream_is_copied_after_it_was_written(gpu: torch.device) -> None:
+    rows = StatisticRows()
+    rows.add(torch.ones(1, device=gpu))
+    rows.columns()
+    for round_ in range(5):
+        rows.clear()
+        stream = torch.cuda.Stream(gpu)
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            tensor = torch.zeros(1 << 20, device=gpu)
+            torch.cuda._sleep(50_000_000)
+            tensor.fill_(round_ + 1)
+            rows.add(tensor)
+        rows.flush()
+        assert rows.columns()["max"].tolist() == [round_ + 1]

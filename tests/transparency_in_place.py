@@ -158,3 +158,27 @@ def the_second_call_under_retain_graph() -> object:
     x.add_(1)
     y.sum().backward()
     return z.sum().backward()
+
+
+@IN_PLACE.add
+def result_of_an_op_of_several_forms() -> object:
+    means = leaf(3, 3).mean(1)
+    y = means.square()
+    means.detach().zero_()
+    return y.sum().backward()
+
+
+@IN_PLACE.add
+def changed_by_a_foreach_op() -> object:
+    several = [leaf(3).clone() for _ in range(2)]
+    y = several[0].square() + several[1].square()
+    torch._foreach_add_(several, 1.0)  # pyright: ignore[reportPrivateImportUsage] # optimizers call it
+    return y.sum().backward()
+
+
+@IN_PLACE.add
+def result_of_a_custom_function() -> object:
+    x = Square.apply(leaf(3))
+    y = x.exp() * x.square()
+    x.detach().add_(1)
+    return y.sum().backward()

@@ -42,7 +42,8 @@ class Run:
     """Run a Python program and record what it trains, without changing it.
 
     Options end at the program's name; what follows is the program's own. So are its output, exit code
-    and tracebacks. Child processes are not recorded.
+    and tracebacks. Child processes are not recorded: a launcher starts gradwatch, which records each rank to a file
+    of its own: torchrun --nproc-per-node 2 -m gradwatch run train.py, or accelerate launch -m gradwatch run train.py.
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -88,7 +89,10 @@ class Show:
 
 
 class Gradients:
-    """Show the gradient of every parameter, module output or autograd node at one step."""
+    """Show the gradient of every parameter, module output or autograd node at one step.
+
+    Of the kind "local" is each parameter's gradient on this rank, before it was reduced over the ranks.
+    """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         _add_session(parser)
@@ -96,6 +100,7 @@ class Gradients:
         add("--kind", choices=get_args(SubjectKind), default="parameter", help="of what (default: %(default)s)")
         add("--sort", choices=get_args(Sort), default="model", help="order of the rows (default: the model's own)")
         add("--only-trouble", action="store_true", help="only those that are not finite: NaN, Inf, None, zero")
+        add("--backward", type=int, metavar="N", help="which backward call of the step (default: the last of each)")
 
     def run(self, options: argparse.Namespace) -> int:
         _reports().gradients(options)

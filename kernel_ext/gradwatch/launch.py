@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 STARTUP = Path(__file__).parent / "startup"
 PREFIX = "GRADWATCH_RUN_"
 
+LAUNCHERS = {
+    "torch.distributed.run": "torchrun --nproc-per-node 2",
+    "torch.distributed.launch": "torchrun --nproc-per-node 2",
+    "torchrun": "torchrun --nproc-per-node 2",
+    "accelerate.commands.launch": "accelerate launch",
+    "accelerate.commands.accelerate_cli": "accelerate launch",
+    "accelerate": "accelerate launch",
+    "accelerate-launch": "accelerate launch",
+}
+"""Programs whose children train, and how each takes `-m gradwatch run`."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -60,12 +71,29 @@ class Request:
 
 
 def session_path(request: Request, environment: Mapping[str, str]) -> str:
-    """Name the session's file. Under torchrun (RANK and WORLD_SIZE are set) each process has its own."""
+    """Name the session's file. Under torchrun each process has its own, and another one after each restart."""
+    from gradwatch.capture.environment import rank_and_world_size  # noqa: PLC0415 # as below
     from gradwatch.session.writer import path_of_rank  # noqa: PLC0415 # the program's process imports this file too
 
     path = Path(request.path or f"{request.program.stem}.gradwatch")
-    rank, world_size = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
-    return str(path_of_rank(path, int(rank), int(world_size)) if rank.isdigit() and world_size.isdigit() else path)
+    rank = rank_and_world_size(environment)
+    if rank is not None:
+        path = path_of_rank(path, *rank)
+    restarts = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if restarts.isdecimal() and int(restarts):
+        path = path.with_name(f"{path.stem}.restart{int(restarts)}{path.suffix}")
+    return str(path)
+
+
+def _refuse_launcher(program: Program) -> None:
+    """Raise UsageError for a program that trains in processes of its own: it would be recorded, and they would not."""
+    name = program.name if program.is_module else Path(program.name).name
+    how = LAUNCHERS.get(name)
+    if how is not None:
+        raise UsageError(
+            f"{name} starts other processes, and those train: gradwatch records each where the launcher starts it.\n"
+            f"Put it there: {how} -m gradwatch run train.py"
+        )
 
 
 def command(request: Request) -> list[str]:
@@ -84,6 +112,7 @@ def environment(request: Request) -> dict[str, str]:
             "gradwatch run cannot reach a program under python -I, -E or -S, which ignore PYTHONPATH or site.\n"
             'Leave the option out, or record inside the program: with gradwatch.watch(model, "run.gradwatch"):'
         )
+    _refuse_launcher(request.program)
     path = session_path(request, os.environ)
     if Path(path).exists() and not request.overwrite:
         raise SessionExists(path)

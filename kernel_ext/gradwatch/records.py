@@ -161,7 +161,9 @@ class Parameter:
     """A leaf tensor whose `.grad` is recorded. `path` is its fqn inside `root` ("" where it has none).
 
     `aliases` are the other names of a tied weight. `is_leaf_tensor` marks a tensor that belongs to no
-    module. `bytes` is numel times element size of the local data.
+    module. `bytes` is numel times element size of the local data. Of a DTensor `shape` and `numel` are those of
+    the whole, `local_shape` of this rank's part, and `placements` says how it lies on each dimension of the mesh
+    ("Shard(dim=0)").
     """
 
     id: int
@@ -177,6 +179,8 @@ class Parameter:
     module: int = -1
     aliases: list[str] = field(default_factory=list[str])
     tensor_type: str = "Tensor"
+    local_shape: list[int] = field(default_factory=list[int])
+    placements: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,7 +491,8 @@ class Totals:
     them had NaN or Inf. Of Backward records, in order, with a row for all that follow each other and agree in the
     first three: `call_step` (`<u4`), `call_graph` (`<i4`), `call_inside` (`|u1`, 1 for calls inside another)
     and `call_held_bytes` (`<i8`), the most that any of them found held. `interrupted` names steps that ended
-    early, and why; `skipped` lists those whose Step says so. Stretches follow each other as those of Series do.
+    early, and why; `skipped` lists those whose Step says so; `loss_scale` (`<f8`, NaN where a step has none) is that
+    of each step, None where none of them has one. Stretches follow each other as those of Series do.
     """
 
     step: int
@@ -507,6 +512,7 @@ class Totals:
     call_held_bytes: Column
     interrupted: dict[str, str] = field(default_factory=dict[str, str])
     skipped: list[int] = field(default_factory=list[int])
+    loss_scale: Column | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,12 @@ def show(options: Namespace) -> None:
 def gradients(options: Namespace) -> None:
     with Session(options.file) as session:
         report = content.gradients_report(
-            session, options.step, options.kind, options.sort, only_trouble=options.only_trouble
+            session,
+            options.step,
+            options.kind,
+            options.sort,
+            only_trouble=options.only_trouble,
+            backward=options.backward,
         )
     _write(report, options, lambda width: terminal.gradients(report, width))
 

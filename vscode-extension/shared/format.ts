@@ -94,9 +94,14 @@ export function formatDuration(ms: number | null | undefined): string {
   return ms < 5_970_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
 }
 
-/** `768×3072`; a tensor without dimensions is a scalar. */
+/** `768×3072`; a tensor without dimensions is a scalar, a size that is not known a question mark. */
 export function formatShape(shape: readonly number[]): string {
-  return shape.length === 0 ? "scalar" : shape.join("×");
+  return shape.length === 0 ? "scalar" : shape.map((size) => (size < 0 ? "?" : size)).join("×");
+}
+
+/** "f32" as numerical code writes it: columns are narrow. */
+export function shortDtype(dtype: string): string {
+  return dtype.replace("torch.", "").replace(/^float(\d+)$/, "f$1").replace(/^bfloat16$/, "bf16").replace(/^int(\d+)$/, "i$1");
 }
 
 /** The end of a path, which tells files apart: `model.py`. */

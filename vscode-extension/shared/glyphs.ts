@@ -40,6 +40,7 @@ export type GlyphId =
   | "play"
   | "next"
   | "warning"
+  | "skipped"
   | "idle"
   | "break";
 
@@ -70,6 +71,7 @@ export const GLYPHS: Readonly<Record<GlyphId, Glyph>> = {
   play: { fill: "M2 .8 9 5 2 9.2Z", token: "accent", word: "running" },
   next: { fill: "M0 1 5 5 0 9ZM6 1H8V9H6Z", token: "dim", word: "" },
   warning: { stroke: "M5 .8 9.6 9.2H.4ZM5 3.7V6.4M5 7.3V8.2", width: 1.2, token: "none", word: "warning" },
+  skipped: { stroke: "M1 6.4A3.9 3.9 0 0 1 8.4 5.2M8.9 2V5.5H5.5M3.4 8.9H6.2", width: 1.3, token: "none", word: "skipped" },
   idle: { stroke: circle(4), width: 1.2, token: "dim", word: "" },
   break: { fill: circle(4), token: "nan", word: "break" },
 };

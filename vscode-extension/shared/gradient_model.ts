@@ -20,7 +20,14 @@ export interface GradientModel {
   readonly earlier: string | null;
   /** Any norm has an earlier one: the column "change" has something to say. */
   readonly hasChanges: boolean;
+  /** What the norms are without; 1 where no loss scale is known. */
+  readonly scale: number;
+  /** Norms that can stand beside the norm. */
+  readonly beside: readonly Beside[];
 }
+
+/** "scaled": as accumulated, with the loss scale; "local": before it was reduced over the ranks. */
+export type Beside = "scaled" | "local";
 
 const BUILT = new WeakMap<Snapshot, GradientModel>();
 
@@ -54,7 +61,14 @@ function build(snapshot: Snapshot, previous: Snapshot | null): GradientModel {
     keyOfParameter,
     earlier: previous === null ? null : stopName(previous),
     hasChanges: rows.some((row) => row.previousNorm >= 0),
+    scale: rows[0]?.scale ?? 1,
+    beside: besideOf(rows),
   };
+}
+
+function besideOf(rows: readonly GradientRow[]): Beside[] {
+  const [scaled, local] = [(rows[0]?.scale ?? 1) !== 1, rows.some((row) => row.local !== null)];
+  return [...(scaled ? (["scaled"] as const) : []), ...(local ? (["local"] as const) : [])];
 }
 
 /** What choosing a row selects everywhere. */

@@ -4,8 +4,9 @@ import { numbers, type Numbers } from "./answer";
 import type { Earlier } from "./gradient_changes";
 import { parametersOnPath } from "./gradient_path";
 import { medianRms, stateOfSize, worse, type GradientState } from "./gradient_state";
-import { parameterStatistics, type GradientStatistics } from "./gradient_statistics";
+import { localNorms, parameterStatistics, type GradientStatistics } from "./gradient_statistics";
 import type { GradientSummary } from "./gradient_summary";
+import { lossScaleOf, type StepSnapshot } from "./recorded_step";
 import { GRADIENT_STATES, type Parameter, type Snapshot } from "./session";
 
 export interface GradientRow extends GradientSummary {
@@ -30,13 +31,15 @@ interface Standing {
 const UNREAD: Standing = { state: "unread", stale: 0, changed: false, pending: false, previousNorm: Number.NaN };
 
 /** In the order of the snapshot's parameters. */
-export function gradientRows(snapshot: Snapshot, earlier: Earlier): GradientRow[] {
+export function gradientRows(snapshot: StepSnapshot, earlier: Earlier): GradientRow[] {
   const parameters = snapshot.parameters ?? [];
   const names = variableNames(snapshot);
   const standings = standingsOf(snapshot);
   const statistics = parameterStatistics(snapshot);
   const onPath = parametersOnPath(snapshot);
   const scales = scalesOf(parameters, statistics);
+  const [lossScale, before] = [lossScaleOf(snapshot), snapshot.scaling?.previousLossScale ?? 1];
+  const locals = localNorms(snapshot);
   return parameters.map((parameter, order) => {
     const standing = standings.get(parameter.id) ?? UNREAD;
     const now = standing.state === "present" ? (statistics.get(parameter.id) ?? null) : null;
@@ -55,7 +58,9 @@ export function gradientRows(snapshot: Snapshot, earlier: Earlier): GradientRow[
       pending: standing.pending,
       changed: standing.changed,
       stale: standing.stale,
-      previousNorm: standing.previousNorm,
+      previousNorm: standing.previousNorm / before,
+      scale: lossScale,
+      local: locals.get(parameter.id) ?? null,
       comparable: shown === null || (!standing.pending && standing.previousNorm >= 0),
     };
   });

@@ -1,7 +1,8 @@
 /** Statistics of gradients out of a snapshot's columns: one object for each parameter that was read. */
 
 import { numbers, type Numbers } from "./answer";
-import { HISTOGRAM_BINS, HISTOGRAM_LOWEST_EXPONENT, type Column, type Gradients, type Histograms, type Snapshot } from "./session";
+import { lossScaleOf, type StepSnapshot } from "./recorded_step";
+import { HISTOGRAM_BINS, HISTOGRAM_LOWEST_EXPONENT, type Column, type Gradients, type Histograms } from "./session";
 
 /** Of one gradient, or of a module's gradients together. Sizes are over finite values; NaN: not known. */
 export interface GradientStatistics {
@@ -17,19 +18,39 @@ export interface GradientStatistics {
   readonly rms: number;
   /** Lower edge of the lowest filled bin of the histogram. */
   readonly smallest: number;
-  /** Codes of HISTOGRAM_BINS bins, as in the contract. */
+  /** Codes of HISTOGRAM_BINS bins, as in the contract: of the values as accumulated, with the loss scale. */
   readonly histogram: Uint8Array | null;
 }
 
-/** By parameter id. Where a parameter occurs twice the later entry holds. */
-export function parameterStatistics(snapshot: Snapshot): Map<number, GradientStatistics> {
+/** By parameter id, without the loss scale. Where a parameter occurs twice the later entry holds. */
+export function parameterStatistics(snapshot: StepSnapshot): Map<number, GradientStatistics> {
   const codes = parameterHistograms(snapshot.histograms ?? []);
   const found = new Map<number, GradientStatistics>();
   for (const gradients of snapshot.gradients ?? []) {
     if (gradients.subject_kind !== "parameter") continue;
     const ids = numbers(gradients.subjects);
-    const read = statisticsReader(gradients);
+    const read = statisticsReader(gradients, lossScaleOf(snapshot));
     for (let row = 0; row < ids.length; row++) found.set(ids[row]!, read(row, codes.get(ids[row]!) ?? null));
+  }
+  return found;
+}
+
+/** This rank's own gradient, before it was reduced over the ranks. */
+export interface LocalNorm {
+  readonly norm: number;
+  readonly nonfinite: number;
+}
+
+/** By parameter id, of the last backward call, without the loss scale; empty where the program reduces nothing. */
+export function localNorms(snapshot: StepSnapshot): Map<number, LocalNorm> {
+  const found = new Map<number, LocalNorm>();
+  for (const gradients of snapshot.gradients ?? []) {
+    if (gradients.subject_kind !== "local") continue;
+    const read = statisticsReader(gradients, lossScaleOf(snapshot));
+    numbers(gradients.subjects).forEach((id, row) => {
+      const { norm, nan, inf } = read(row, null);
+      found.set(id, { norm, nonfinite: nan + inf });
+    });
   }
   return found;
 }
@@ -50,10 +71,14 @@ function parameterHistograms(histograms: readonly Histograms[]): Map<number, Uin
 type RowReader = (row: number, histogram: Uint8Array | null) => GradientStatistics;
 
 /** A column that is not there reads NaN: unseen is never 0. */
-function statisticsReader(gradients: Gradients): RowReader {
+function statisticsReader(gradients: Gradients, scale: number): RowReader {
   const column = (name: string): ((row: number) => number) => reader(gradients.columns[name]);
   const [count, zeros, nan, inf] = [column("count"), column("zeros"), column("nan"), column("inf")];
-  const [min, max, mean, l2] = [column("min"), column("max"), column("mean"), column("l2")];
+  const size = (name: string): ((row: number) => number) => {
+    const scaled = column(name);
+    return scale === 1 ? scaled : (row) => scaled(row) / scale;
+  };
+  const [min, max, mean, l2] = [size("min"), size("max"), size("mean"), size("l2")];
   return (row, histogram) => {
     const norm = l2(row);
     const finite = count(row) - nan(row) - inf(row);
@@ -68,7 +93,7 @@ function statisticsReader(gradients: Gradients): RowReader {
       norm: finite > 0 ? norm : Number.NaN,
       absMax: Math.max(Math.abs(min(row)), Math.abs(max(row))),
       rms: finite > 0 ? norm / Math.sqrt(finite) : Number.NaN,
-      smallest: smallestMagnitude(histogram),
+      smallest: smallestMagnitude(histogram) / scale,
       histogram,
     };
   };

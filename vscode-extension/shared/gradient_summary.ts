@@ -1,7 +1,7 @@
 /** What a closed module shows of its parameters: the worst state, the norms and counts together. */
 
 import { worse, type GradientState } from "./gradient_state";
-import { together, type GradientStatistics } from "./gradient_statistics";
+import { together, type GradientStatistics, type LocalNorm } from "./gradient_statistics";
 
 /** What a row of the tree shows, of one gradient or of a module's together. */
 export interface GradientSummary {
@@ -20,6 +20,10 @@ export interface GradientSummary {
   readonly previousNorm: number;
   /** Every gradient in it is written and has an earlier norm, so that a ratio says something. */
   readonly comparable: boolean;
+  /** What the loss was multiplied with: the norm as accumulated is so many times the norm. 1 where no scale is known. */
+  readonly scale: number;
+  /** Before it was reduced over the ranks; null where that was not recorded. */
+  readonly local: LocalNorm | null;
 }
 
 /** Of parts, rows or modules. What was not read takes no part in the numbers, and makes the state "unread" or worse. */
@@ -51,7 +55,20 @@ export function summaryOf(parts: readonly GradientSummary[]): GradientSummary {
     stale,
     previousNorm: statistics === null ? Number.NaN : Math.sqrt(squares),
     comparable,
+    scale: parts[0]?.scale ?? 1,
+    local: localTogether(parts),
   };
+}
+
+function localTogether(parts: readonly GradientSummary[]): LocalNorm | null {
+  let [squares, nonfinite, seen] = [0, 0, false];
+  for (const { local } of parts) {
+    if (local === null) continue;
+    squares += Number.isNaN(local.norm) ? 0 : local.norm * local.norm;
+    nonfinite += local.nonfinite;
+    seen = true;
+  }
+  return seen ? { norm: Math.sqrt(squares), nonfinite } : null;
 }
 
 /** Norm over the previous stop's, where it changed; NaN where that says nothing. */

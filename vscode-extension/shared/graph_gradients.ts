@@ -2,6 +2,7 @@
 
 import { numbers, type Numbers } from "./answer";
 import { edgesOf, type GraphEdges } from "./graph_edges";
+import { lossScaleOf, type StepSnapshot } from "./recorded_step";
 import { GRADIENT_STATES, NODE_STATES, type Column, type Graph, type Gradients, type Snapshot } from "./session";
 
 /** Statistics of one gradient. NaN: not known. */
@@ -56,11 +57,11 @@ export function readGradients(snapshot: Snapshot, parts: GraphParts): NodeGradie
 }
 
 /** In the order of the answer: of a node first what reached it, then what it computed. */
-function rowsOf(snapshot: Snapshot, kind: Gradients["subject_kind"]): Map<number, NodeGradient[]> {
+function rowsOf(snapshot: StepSnapshot, kind: Gradients["subject_kind"]): Map<number, NodeGradient[]> {
   const found = new Map<number, NodeGradient[]>();
   for (const gradients of snapshot.gradients ?? []) {
     if (gradients.subject_kind !== kind) continue;
-    const read = gradientReader(gradients);
+    const read = gradientReader(gradients, lossScaleOf(snapshot));
     numbers(gradients.subjects).forEach((subject, row) => {
       const known = found.get(subject);
       if (known) known.push(read(row));
@@ -80,13 +81,14 @@ function mapped<V, W>(of: ReadonlyMap<number, V>, value: (one: V) => W | undefin
   return found;
 }
 
-function gradientReader({ columns }: Gradients): (row: number) => NodeGradient {
+/** Without the loss scale. */
+function gradientReader({ columns }: Gradients, scale: number): (row: number) => NodeGradient {
   const column = (name: string): Numbers | null => valuesOf(columns[name]);
   const [l2, min, max, count, zeros, nan, inf] = ["l2", "min", "max", "count", "zeros", "nan", "inf"].map(column);
   const at = (values: Numbers | null | undefined, row: number): number => values?.[row] ?? Number.NaN;
   return (row) => ({
-    norm: at(count, row) > 0 && at(nan, row) + at(inf, row) >= at(count, row) ? Number.NaN : at(l2, row),
-    absMax: Math.max(Math.abs(at(min, row)), Math.abs(at(max, row))),
+    norm: at(count, row) > 0 && at(nan, row) + at(inf, row) >= at(count, row) ? Number.NaN : at(l2, row) / scale,
+    absMax: Math.max(Math.abs(at(min, row)), Math.abs(at(max, row))) / scale,
     count: at(count, row),
     zeros: at(zeros, row),
     nan: at(nan, row),

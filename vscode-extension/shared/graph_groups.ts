@@ -5,7 +5,8 @@
 
 import type { GraphModel } from "./graph_model";
 import { leafCount, orderOf, type GraphOrder } from "./graph_order";
-import { BACKWARD_KEY, pathsOf, type PathPart } from "./graph_paths";
+import { compiledOp } from "./graph_compiled";
+import { BACKWARD_KEY, isCompiled, pathsOf, type PathPart } from "./graph_paths";
 
 /** A position, or (below 0) the complement of a group's id: what stands inside a group, in order. */
 export type Child = number;
@@ -16,7 +17,9 @@ export interface GraphGroup {
   /** Names the group in every stop's graph of this program. Keys serve as ids of elements: they hold no space. */
   readonly key: string;
   readonly name: string;
-  readonly kind: "graph" | "module" | "backward";
+  readonly kind: "graph" | "module" | "backward" | "compiled";
+  /** The node that a compiled group is what it opens into; -1 for other groups. */
+  readonly node: number;
   readonly root: string;
   readonly path: string;
   readonly depth: number;
@@ -69,7 +72,7 @@ export function groupGraph(model: GraphModel, withLeaves: boolean): GraphTree {
   const groupOf = innermost(drafts, order.node.length);
   shareEdges(model, order, drafts, groupOf);
   const opStructure = describe(model, order, drafts);
-  return { model, order, groups: drafts.map(finished), groupOf, single, estimated: paths.estimated, opStructure };
+  return { model, order, groups: drafts.map((one) => finished(one, order)), groupOf, single, estimated: paths.estimated, opStructure };
 }
 
 const WHOLE: PathPart = { key: "", name: "", root: "", path: "" };
@@ -120,7 +123,9 @@ function compact(group: Draft, single: Map<number, PathPart>): void {
       single.set(only, inner ? { ...inner, name: `${child.name}.${inner.name}` } : { ...child.part, name: child.name });
       return only;
     }
-    only.name = `${child.name}.${only.name}`;
+    // A compiled node that is all of its module is called by the module.
+    if (isCompiled(only.part) && only.part.path === "") [only.name, only.part] = [child.name, { ...child.part, key: only.part.key }];
+    else only.name = `${child.name}.${only.name}`;
     only.parent = group;
     return only;
   });
@@ -191,19 +196,28 @@ function describeOps(model: GraphModel, order: GraphOrder): Int32Array {
   const known = new Map<string, number>();
   return order.node.map((node, position) => {
     const label = model.labels.get(node)?.label ?? "";
-    const text = `${model.name[node]} ${leafCount(model, order, position)} ${start[node + 1]! - start[node]!} ${label}`;
+    const inner = compiledOp(model.inside, node);
+    const marks = inner ? `${inner.saved ? "saved" : ""} ${inner.recomputedAs.length > 0 ? "again" : ""}` : "";
+    const text = `${model.name[node]} ${leafCount(model, order, position)} ${start[node + 1]! - start[node]!} ${label}${marks}`;
     const found = known.get(text) ?? known.size;
     known.set(text, found);
     return found;
   });
 }
 
-function finished(group: Draft): GraphGroup {
-  const kind = group.parent === null ? "graph" : group.part.key === BACKWARD_KEY ? "backward" : "module";
+function kindOf({ parent, part }: Draft): GraphGroup["kind"] {
+  if (parent === null) return "graph";
+  return part.key === BACKWARD_KEY ? "backward" : isCompiled(part) ? "compiled" : "module";
+}
+
+/** A compiled node is the last of its group. */
+function finished(group: Draft, order: GraphOrder): GraphGroup {
+  const kind = kindOf(group);
+  const node = kind === "compiled" ? order.node[group.end - 1]! : -1;
   const children = group.children.map((child) => (typeof child === "number" ? child : ~child.id));
   const { id, key, name, depth, start, end, structure, edges } = group;
   const { root, path } = group.part;
-  return { id, parent: group.parent?.id ?? -1, key, name, kind, root, path, depth, start, end, children, structure, edges };
+  return { id, parent: group.parent?.id ?? -1, key, name, kind, node, root, path, depth, start, end, children, structure, edges };
 }
 
 /** The module that a position belongs to, as far as it is known: its own, or its group's. */
@@ -216,7 +230,8 @@ export function moduleAt(tree: GraphTree, position: number): { root: string; pat
 
 /** The group of a module's first call, or the position of its only operation; null where the graph has neither. */
 export function findModule(tree: GraphTree, root: string, path: string): { group: number } | { position: number } | null {
-  const group = tree.groups.find((one) => one.kind === "module" && one.root === root && covers(tree, one, path));
+  const isOne = ({ kind, path: own }: GraphGroup): boolean => kind === "module" || (kind === "compiled" && own !== "");
+  const group = tree.groups.find((one) => isOne(one) && one.root === root && covers(tree, one, path));
   if (group) return { group: group.id };
   for (const [position, part] of tree.single) if (part.root === root && part.path === path) return { position };
   return path === "" && tree.groups.length > 1 ? { group: 0 } : null;

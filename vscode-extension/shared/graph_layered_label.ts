@@ -1,14 +1,14 @@
 /** What stands beside a mark of the layered drawing, cut to the room that the layout gave it. */
 
-import { formatBytes, formatCount, shortened } from "./format";
+import { formatBytes, shortened } from "./format";
 import { bornAt } from "./graph_gradients";
 import { moduleAt, type GraphTree } from "./graph_groups";
 import type { LayoutSize } from "./graph_layered_layout";
 import { siteOf } from "./graph_model";
 import type { GraphRow } from "./graph_rows";
 import type { RowSummary } from "./graph_summary";
-import { parameterNames, rowName } from "./graph_words";
-import { graphText, layeredText } from "./text";
+import { groupSize, innerOp, innerResult, ofCompiled, parameterNames, rowName } from "./graph_words";
+import { compiledText, graphText, layeredText } from "./text";
 
 /** The name, a word of its state, and details that give way to both. */
 export interface LayeredLabel {
@@ -61,11 +61,18 @@ function shownName(tree: GraphTree, row: GraphRow): string {
 
 /** "ln1 :88"; of a group, how many nodes. */
 function baseDetail(tree: GraphTree, row: GraphRow, summary: RowSummary, flat: boolean): string {
-  if (row.kind !== "op") return graphText.nodes(formatCount(summary.nodes), summary.nodes);
+  if (row.kind !== "op") return [ofCompiled(tree, row) ? compiledText.label : "", groupSize(tree, row, summary)].filter(Boolean).join(" · ");
   const node = tree.order.node[row.start]!;
   const module = flat ? (moduleAt(tree, row.start)?.path ?? "") : (tree.single.get(row.start)?.name ?? "");
   const beside = module || (tree.model.isLeaf[node] ? "" : parameterNames(tree, row.start));
   const site = siteOf(tree.model, node);
+  const inner = innerOp(tree, row);
+  if (inner) {
+    const kept = inner.saved ? [compiledText.saved, Number.isNaN(inner.bytes) ? "" : formatBytes(inner.bytes)].join(" ").trim() : "";
+    const again = inner.recomputedAs.length > 0 ? compiledText.recomputed : "";
+    const own = inner.target === "input" ? shortened(inner.name, MOST_DETAIL) : shortened(module, MOST_DETAIL);
+    return [[own, innerResult(inner), site ? `:${site.line}` : ""].filter(Boolean).join(" "), kept, again].filter(Boolean).join(" · ");
+  }
   const label = tree.model.labels.get(node)?.label ?? "";
   return [label, shortened(beside, MOST_DETAIL), site ? `:${site.line}` : ""].filter(Boolean).join(" ");
 }

@@ -25,7 +25,7 @@ function sameModules({ snapshot: a, modules }: GraphModel, { snapshot: b, module
 }
 
 function sameLabels({ labels: a }: GraphModel, { labels: b }: GraphModel): boolean {
-  return a.size === b.size && [...a].every(([node, { label }]) => b.get(node)?.label === label);
+  return a.size === b.size && [...a].every(([node, { label, region }]) => b.get(node)?.label === label && b.get(node)?.region === region);
 }
 
 function sameNumbers(a: Numbers, b: Numbers): boolean {

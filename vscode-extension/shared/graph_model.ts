@@ -5,6 +5,7 @@
 
 import { numbers, type Numbers } from "./answer";
 import { readEdges, type GraphEdges } from "./graph_edges";
+import { forwardOrder, openedGraph, type CompiledInside } from "./graph_compiled";
 import { readGradients, type NodeGradients } from "./graph_gradients";
 import { heldModel, isHeld } from "./held_model";
 import { NODE_STATES, type Graph, type Module, type NodeLabel, type Parameter, type Site, type Snapshot } from "./session";
@@ -24,8 +25,15 @@ export const IDLE = STATES.indexOf("idle");
 
 export interface GraphModel {
   readonly snapshot: Snapshot;
+  /** With the ops of compiled regions behind its nodes. */
   readonly graph: Graph;
   readonly count: number;
+  /** How many of them are nodes of autograd. */
+  readonly nodes: number;
+  /** The ops of compiled regions; null where no node opens. */
+  readonly inside: CompiledInside | null;
+  /** Every node in forward order. */
+  readonly forward: Int32Array;
   readonly edges: GraphEdges;
   readonly name: Numbers;
   readonly module: Numbers;
@@ -60,26 +68,32 @@ export function graphModel(snapshot: Snapshot): GraphModel | null {
 }
 
 function readGraph(snapshot: Snapshot, graph: Graph): GraphModel {
-  const name = numbers(graph.name);
-  const isLeaf = leaves(graph, name);
-  const parameter = numbers(graph.parameter);
+  const isLeaf = leaves(graph, numbers(graph.name));
   const edges = readEdges(graph);
   const state = readStates(snapshot, graph);
+  const gradients = readGradients(snapshot, { graph, edges, state, parameter: numbers(graph.parameter), isLeaf });
+  const opened = openedGraph(snapshot, graph);
+  const inside = opened?.inside ?? null;
+  const whole = opened?.graph ?? graph;
+  const count = whole.node_count;
   return {
     snapshot,
-    graph,
-    count: graph.node_count,
-    edges,
-    name,
-    module: numbers(graph.module),
-    site: sitesOfNodes(graph),
-    parameter,
-    inBackward: numbers(graph.in_backward),
-    isLeaf,
-    state,
+    graph: whole,
+    count,
+    nodes: graph.node_count,
+    inside,
+    forward: forwardOrder(graph.node_count, inside),
+    edges: opened ? readEdges(whole) : edges,
+    name: numbers(whole.name),
+    module: numbers(whole.module),
+    site: sitesOfNodes(whole),
+    parameter: numbers(whole.parameter),
+    inBackward: numbers(whole.in_backward),
+    isLeaf: padded(isLeaf, count),
+    state: inside ? statesInside(state, inside) : state,
     running: state.indexOf(RUNNING),
-    gradients: readGradients(snapshot, { graph, edges, state, parameter, isLeaf }),
-    ...heldByNode(snapshot, graph.node_count),
+    gradients: { ...gradients, trouble: padded(gradients.trouble, count) },
+    ...heldByNode(snapshot, count),
     labels: new Map((graph.labels ?? []).map((label) => [label.node, label])),
     ...tables(snapshot),
   };
@@ -103,6 +117,20 @@ function readStates(snapshot: Snapshot, graph: Graph): Uint8Array {
   const states = Uint8Array.from(numbers(stop.node_states));
   if (stop.running !== undefined && stop.running >= 0) states[stop.running] = RUNNING;
   return states;
+}
+
+function padded(values: Uint8Array, count: number): Uint8Array {
+  if (values.length === count) return values;
+  const all = new Uint8Array(count);
+  all.set(values);
+  return all;
+}
+
+/** Ops fire with their compiled node; while it runs none of them is known to. */
+function statesInside(state: Uint8Array, { nodes, owner }: CompiledInside): Uint8Array {
+  const all = padded(state, nodes + owner.length);
+  owner.forEach((node, i) => (all[nodes + i] = state[node] === RUNNING ? UNKNOWN : state[node]!));
+  return all;
 }
 
 function heldByNode(snapshot: Snapshot, count: number): Pick<GraphModel, "held" | "released"> {

@@ -2,13 +2,14 @@
 
 import { numbers } from "./answer";
 import { edgesOf } from "./graph_edges";
+import { compiledOp, type CompiledOp } from "./graph_compiled";
 import { bornAt, type NodeGradient } from "./graph_gradients";
 import { moduleAt, type GraphTree } from "./graph_groups";
 import { leafName, opName, siteOf, stateOf, type GraphModel, type NodeState } from "./graph_model";
 import { normAt, parameterNorm, type ShownNorm } from "./graph_summary";
 import { leavesAt } from "./graph_order";
 import { heldModel, savedTensor, type HeldModel, type SavedTensor } from "./held_model";
-import type { NodeLabel, Parameter, Site } from "./session";
+import type { CompiledRegion, NodeLabel, Parameter, Site } from "./session";
 
 /** The other end of an edge, and which output of the target the gradient is for. */
 export interface NodeLink {
@@ -30,6 +31,10 @@ export interface NodeDetails {
   readonly siteText: string;
   readonly parameter: Parameter | undefined;
   readonly label: NodeLabel | undefined;
+  /** What it is in a compiled region; null for autograd's own. */
+  readonly inner: CompiledOp | null;
+  /** What it opens into; null where it does not. */
+  readonly region: CompiledRegion | null;
   /** The gradient that reached it in this backward. */
   readonly gradient: NodeGradient | undefined;
   readonly norm: ShownNorm | null;
@@ -62,6 +67,8 @@ export function nodeDetails(tree: GraphTree, node: number): NodeDetails {
     siteText: site ? (model.siteTexts.get(site.id) ?? "") : "",
     parameter: model.parameters.get(model.parameter[node] ?? -1),
     label: model.labels.get(node),
+    inner: compiledOp(model.inside, node),
+    region: model.inside?.regions.get(node)?.region ?? null,
     gradient: model.gradients.now.get(node),
     norm: model.isLeaf[node] ? parameterNorm(model, [node]) : normAt(tree, position),
     born: bornAt(model.gradients, node),
@@ -107,7 +114,9 @@ function linksFrom(model: GraphModel, node: number): NodeLink[] {
 
 function linksTo(model: GraphModel, node: number): NodeLink[] {
   const { next, target, slot, inputNr } = model.edges;
-  return [...edgesOf(next, node)].map((edge) => link(model, target[edge]!, slot[edge]!, inputNr[edge]!));
+  // What a compiled node opens into is no node that its gradient goes on to.
+  const ends = [...edgesOf(next, node)].filter((edge) => target[edge]! < model.nodes || node >= model.nodes);
+  return ends.map((edge) => link(model, target[edge]!, slot[edge]!, inputNr[edge]!));
 }
 
 function link(model: GraphModel, node: number, slot: number, output: number): NodeLink {

@@ -35,6 +35,8 @@ export function revealPositions(tree: GraphTree, open: OpenKeys, positions: Iter
   const keys = new Set(open);
   for (const position of positions) {
     let group = tree.groups[tree.groupOf[position]!]!;
+    // A compiled node has a row while its group is closed.
+    if (group.kind === "compiled" && group.node === tree.order.node[position] && !keys.has(group.key)) group = tree.groups[group.parent]!;
     takeOut(tree, keys, group, position);
     for (; group.parent >= 0; group = tree.groups[group.parent]!) keys.add(group.key);
   }
@@ -94,7 +96,7 @@ export function openAtFirst(tree: GraphTree, running: number): OpenKeys {
   let open: OpenKeys = new Set<string>();
   for (;;) {
     const { rows } = buildRows(tree, open, true);
-    const closed = rows.filter((row) => row.kind === "closed").sort((a, b) => b.end - b.start - (a.end - a.start));
+    const closed = rows.filter((row) => row.kind === "closed" && tree.groups[row.group]!.kind !== "compiled").sort((a, b) => b.end - b.start - (a.end - a.start));
     const [largest] = closed;
     if (!largest || rows.length > 3) return open;
     const next = openRow(open, largest);

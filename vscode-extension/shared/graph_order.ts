@@ -73,16 +73,17 @@ function lastUser(users: Int32Array, node: number): number {
 }
 
 function operations(model: GraphModel, users: Int32Array): Int32Array {
-  return Int32Array.from({ length: model.count }, (_, node) => node).filter((node) => users[node]! < 0);
+  return model.forward.filter((node) => users[node]! < 0);
 }
 
 function leavesBeforeUsers(model: GraphModel, users: Int32Array): Int32Array {
   const before = new Map<number, number[]>();
   users.forEach((user, node) => {
-    if (user >= 0 && model.isLeaf[node]) push(before, user, node);
+    // In front of what its user opens into, too.
+    if (user >= 0 && model.isLeaf[node]) push(before, model.inside?.regions.get(user)?.first ?? user, node);
   });
   const order: number[] = [];
-  for (let node = 0; node < model.count; node++) {
+  for (const node of model.forward) {
     if (!model.isLeaf[node] || users[node]! < 0) order.push(...(before.get(node) ?? []), node);
   }
   return Int32Array.from(order);

@@ -1,6 +1,7 @@
 /** Where each position stands in the tree of modules: one part per level, a ModuleList's index with its list. */
 
-import type { GraphModel } from "./graph_model";
+import { isInner, type CompiledInside } from "./graph_compiled";
+import { opName, shortName, type GraphModel } from "./graph_model";
 import type { GraphOrder } from "./graph_order";
 import type { Module } from "./session";
 
@@ -25,6 +26,14 @@ const NO_PARTS: readonly PathPart[] = [];
 export const BACKWARD_KEY = ":backward";
 const BACKWARD_PARTS: readonly PathPart[] = [{ key: BACKWARD_KEY, name: "", root: "", path: "" }];
 
+/** What a compiled node opens into stands in a group of its own, one for each of them. */
+const COMPILED_KEY = /^:compiled:\d+$/;
+
+/** Whether a part is a compiled node's, and no module. */
+export function isCompiled({ key }: PathPart): boolean {
+  return COMPILED_KEY.test(key);
+}
+
 /** Paths of all positions. */
 export function pathsOf(model: GraphModel, order: GraphOrder): PositionPaths {
   const byModule = partsByModule(model);
@@ -33,7 +42,28 @@ export function pathsOf(model: GraphModel, order: GraphOrder): PositionPaths {
   const estimated = new Uint8Array(parts.length);
   if (!isRecorded(model)) placeBetween(parts, module, estimated);
   joinLeaves(model, order, parts);
+  if (model.inside) enterCompiled(model, model.inside, order, parts, byModule);
   return { parts, estimated };
+}
+
+/** Ops of a compiled region stand in their node's group, in the modules that they belong to. */
+function enterCompiled(model: GraphModel, inside: CompiledInside, order: GraphOrder, parts: (readonly PathPart[])[], byModule: ReadonlyMap<number, readonly PathPart[]>): void {
+  const paths = new Map<string, readonly PathPart[]>();
+  const numbered = new Map([...inside.regions.keys()].sort((a, b) => a - b).map((node, i) => [node, i]));
+  order.node.forEach((node, at) => {
+    const owner = isInner(inside, node) ? inside.owner[node - inside.nodes]! : inside.regions.has(node) ? node : -1;
+    if (owner < 0) return;
+    const module = owner === node ? -1 : (model.module[node] ?? -1);
+    const key = `${owner} ${module}`;
+    const known = paths.get(key) ?? pathInside(parts[order.position[owner]!]!, byModule.get(module) ?? NO_PARTS, `:compiled:${numbered.get(owner)!}`, shortName(opName(model, owner)));
+    paths.set(key, known);
+    parts[at] = known;
+  });
+}
+
+function pathInside(around: readonly PathPart[], own: readonly PathPart[], key: string, name: string): readonly PathPart[] {
+  const inner = own.slice(sharedParts(around, own).length).map((part) => ({ ...part, key: `${key}/${part.key}` }));
+  return [...around, { key, name, root: "", path: "" }, ...inner];
 }
 
 function unplaced(model: GraphModel, node: number): readonly PathPart[] {

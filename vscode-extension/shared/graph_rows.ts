@@ -61,9 +61,20 @@ export function buildRows(tree: GraphTree, open: OpenKeys, byModule: boolean): G
   const building: Building = { tree, open, rows: [] };
   const top: Place = { level: 1, parent: -1, unfolded: "", unit: "" };
   if (byModule) addChildren(building, tree.groups[0]!, top);
-  else tree.order.node.forEach((_, position) => addChild(building, position, top));
+  else addFlat(building, top);
   number(building.rows);
   return { tree, rows: building.rows, rowOf: rowsOfPositions(tree, building.rows) };
+}
+
+/** Every node in sequence; what a compiled one opens into stays in it. */
+function addFlat(building: Building, top: Place): void {
+  const { groups, order } = building.tree;
+  const compiled = new Map(groups.filter(({ kind }) => kind === "compiled").map((group) => [group.start, group]));
+  for (let position = 0; position < order.node.length; ) {
+    const group = compiled.get(position);
+    addChild(building, group ? ~group.id : position, top);
+    position = group ? group.end : position + 1;
+  }
 }
 
 function addChildren(building: Building, group: GraphGroup, place: Place): void {

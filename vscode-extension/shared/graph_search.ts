@@ -1,11 +1,13 @@
 /** Finds nodes by op, module, line, source text or parameter; every word of the query must be found. */
 
 import { matchesFuzzy } from "./gradient_fuzzy";
+import { compiledOp } from "./graph_compiled";
 import { moduleAt, type GraphTree } from "./graph_groups";
 import { leafName, opName, siteOf, type GraphModel } from "./graph_model";
 import { TROUBLES } from "./graph_gradients";
 import { leavesAt } from "./graph_order";
 import { troubleByPosition } from "./graph_summary";
+import { compiledText } from "./text";
 
 /** Positions of the nodes that match, in forward order. Beside words it knows `:trouble` and `:held>50MiB`. */
 export function findPositions(tree: GraphTree, query: string): Int32Array {
@@ -76,6 +78,8 @@ function namesOf(tree: GraphTree, node: number, position: number): string[] {
   const module = moduleAt(tree, position);
   const leaves = leavesAt(model, tree.order, position);
   const label = model.labels.get(node)?.label ?? "";
+  const inner = compiledOp(model.inside, node);
+  if (inner) return [opName(model, node), inner.name, inner.target, module ? `${module.root}.${module.path}` : "", inner.saved ? compiledText.saved : "", inner.recomputedAs.length > 0 ? compiledText.recomputed : ""];
   return [opName(model, node), module ? `${module.root}.${module.path}` : "", ...leaves.map((leaf) => leafName(model, leaf)), label];
 }
 

@@ -1,5 +1,6 @@
 /** What a row shows of the nodes it stands for. Sums over ranges of positions are looked up, not walked. */
 
+import { compiledOp, isInner } from "./graph_compiled";
 import type { GraphTree } from "./graph_groups";
 import { FIRED, IDLE, RUNNING, UNKNOWN, type GraphModel, type NodeState } from "./graph_model";
 import { leafCount, leavesAt } from "./graph_order";
@@ -16,6 +17,8 @@ export interface RowSummary {
   readonly nodes: number;
   readonly held: number;
   readonly released: number;
+  /** What results of compiled ops keep; it is counted as held at their compiled node. */
+  readonly kept: number;
   readonly fired: number;
   readonly state: NodeState | "partly";
   readonly trouble: NodeTrouble;
@@ -30,6 +33,7 @@ interface Sums {
   readonly nodes: Float64Array;
   readonly held: Float64Array;
   readonly released: Float64Array;
+  readonly kept: Float64Array;
   readonly fired: Float64Array;
   readonly running: Float64Array;
   readonly idle: Float64Array;
@@ -58,6 +62,7 @@ export function summarise(tree: GraphTree, start: number, end: number): RowSumma
     nodes,
     held: within(sums.held),
     released: within(sums.released),
+    kept: within(sums.kept),
     fired,
     state: stateOf(end - start, { fired, running: within(sums.running), idle: within(sums.idle) }, tree, start),
     trouble: TROUBLES[trouble]!,
@@ -138,9 +143,10 @@ function addUp(tree: GraphTree): Sums {
   };
   const known = ({ gradients, parameter }: GraphModel, leaf: number): boolean => gradients.ofParameter.has(parameter[leaf] ?? -1);
   return {
-    nodes: running((_, at) => 1 + folded(at).length),
+    nodes: running((n, at) => (isInner(model.inside, n) ? 0 : 1) + folded(at).length),
     held: running((n, at) => total(model.held, n, at)),
     released: running((n, at) => total(model.released, n, at)),
+    kept: running((n) => keptBytes(model, n)),
     fired: running((n) => (model.state[n] === FIRED ? 1 : 0)),
     running: running((n, at) => (model.state[n] === RUNNING || folded(at).some((one) => model.state[one] === RUNNING) ? 1 : 0)),
     parameters: running((_, at) => leafCount(model, order, at) === 0 ? 0 : leavesAt(model, order, at).filter((leaf) => known(model, leaf)).length),
@@ -152,10 +158,15 @@ function addUp(tree: GraphTree): Sums {
   };
 }
 
+function keptBytes({ inside }: GraphModel, node: number): number {
+  const op = compiledOp(inside, node);
+  return op?.saved && op.bytes > 0 ? op.bytes : 0;
+}
+
 /** Whether a node's label says that its inside cannot be observed. */
 export function isUnseen(model: GraphModel, node: number): boolean {
   const label = model.labels.get(node)?.label;
-  return label !== undefined && !SEEN_THROUGH.includes(label);
+  return label !== undefined && !SEEN_THROUGH.includes(label) && !model.inside?.regions.has(node);
 }
 
 /** The worst trouble at each position, of a node and of the leaves that have no row of their own. */

@@ -1,12 +1,13 @@
 /** What a row says: its name and detail, and one sentence with the state in it for those who do not see the lanes. */
 
-import { formatBytes, formatCount, fullPrecision, plainNumber, shortened } from "./format";
+import { formatBytes, formatCount, formatShape, fullPrecision, plainNumber, shortDtype, shortened } from "./format";
 import { moduleAt, type GraphTree } from "./graph_groups";
 import { leafName, shortName, siteOf } from "./graph_model";
 import { leavesAt } from "./graph_order";
 import type { GraphRow } from "./graph_rows";
 import type { RowSummary, ShownNorm } from "./graph_summary";
-import { graphText } from "./text";
+import { compiledOp, type CompiledOp } from "./graph_compiled";
+import { announceText, compiledText, graphText } from "./text";
 
 /** The name in the row; without room, less the suffix that most names share. */
 export function rowName(tree: GraphTree, row: GraphRow, narrow: boolean): string {
@@ -25,16 +26,61 @@ function groupName(tree: GraphTree, row: GraphRow): string {
  * In the flat list no group says where an operation stands, so its module's whole path does.
  */
 export function rowDetail(tree: GraphTree, row: GraphRow, summary: RowSummary, flat = false): string {
-  if (row.kind !== "op") return graphText.nodes(formatCount(summary.nodes), summary.nodes);
+  if (row.kind !== "op") return groupSize(tree, row, summary);
+  const inner = innerOp(tree, row);
+  if (inner) return innerDetail(tree, row, inner);
   if (tree.model.isLeaf[tree.order.node[row.start]!]) return row.name;
   const module = flat ? shortened(moduleAt(tree, row.start)?.path ?? "", FLAT_PATH) : "";
   return module || nameBeside(tree, row.start) || sourceText(tree, tree.order.node[row.start]!);
+}
+
+/** How many nodes; of a compiled node, and what is in it, how many ops. */
+export function groupSize(tree: GraphTree, row: GraphRow, { nodes }: RowSummary): string {
+  if (compiledGroup(tree, row)) return compiledText.ops(row.end - row.start - 1);
+  return nodes > 0 ? graphText.nodes(formatCount(nodes), nodes) : compiledText.ops(row.end - row.start);
+}
+
+/** Whether a row is a compiled node with what it opens into. */
+export function compiledGroup(tree: GraphTree, row: GraphRow): boolean {
+  return (row.kind === "closed" || row.kind === "open") && tree.groups[row.group]!.kind === "compiled";
+}
+
+/** Whether a row is of compiled nodes that open: one, or several folded. */
+export function ofCompiled(tree: GraphTree, row: GraphRow): boolean {
+  if (row.kind !== "fold") return compiledGroup(tree, row);
+  let group = tree.groups[tree.groupOf[row.start]!]!;
+  while (group.parent >= 0 && group.parent !== row.group) group = tree.groups[group.parent]!;
+  return group.kind === "compiled" && group.start === row.start;
+}
+
+/** The op of a compiled region that a row is; null for all others. */
+export function innerOp({ model, order }: GraphTree, row: GraphRow): CompiledOp | null {
+  return row.kind === "op" ? compiledOp(model.inside, order.node[row.start]!) : null;
+}
+
+/** "8×2 f32": shape and dtype of its result, "" where it is no single tensor. */
+export function innerResult({ shape, dtype }: CompiledOp): string {
+  return shape === null ? "" : `${formatShape(shape)} ${shortDtype(dtype)}`.trim();
+}
+
+/** "8×2 f32 fc": an input goes by its name. */
+function innerDetail(tree: GraphTree, row: GraphRow, op: CompiledOp): string {
+  const own = op.target === "input" ? op.name : (tree.single.get(row.start)?.name ?? "");
+  return [own, innerResult(op)].filter(Boolean).join(" · ");
+}
+
+/** "saved", "recomputed": in words, what the compiler does with a result. */
+function innerWords({ saved, bytes, recomputedAs }: CompiledOp): string[] {
+  const kept = saved ? [compiledText.savedLong(Number.isNaN(bytes) ? "" : formatBytes(bytes))] : [];
+  return recomputedAs.length > 0 ? [...kept, compiledText.recomputedLong] : kept;
 }
 
 /** What is drawn of the detail: a line of source once, at its module's head or at the first row that it made. */
 export function shownDetail(tree: GraphTree, row: GraphRow, summary: RowSummary, flat = false): string {
   const detail = rowDetail(tree, row, summary, flat);
   if (row.kind === "open") return [detail, groupLine(tree, row.group)?.text].filter(Boolean).join(" · ");
+  const inner = innerOp(tree, row);
+  if (inner) return [detail, !flat && repeatsLine(tree, row.start) ? "" : sourceText(tree, tree.order.node[row.start]!)].filter(Boolean).join(" · ");
   if (row.kind !== "op" || nameBeside(tree, row.start) || tree.model.isLeaf[tree.order.node[row.start]!]) return detail;
   return !flat && repeatsLine(tree, row.start) ? "" : detail;
 }
@@ -86,7 +132,9 @@ function sourceText({ model }: GraphTree, node: number): string {
 export function rowSentence(tree: GraphTree, row: GraphRow, summary: RowSummary): string {
   const times = row.kind === "fold" ? graphText.times(row.count) : "";
   const node = row.kind === "op" ? tree.order.node[row.start]! : -1;
-  const unseen = tree.model.labels.get(node)?.label ?? (summary.unseen > 0 ? graphText.unseen(summary.unseen) : "");
+  const group = ofCompiled(tree, row) ? compiledText.label : "";
+  const unseen = tree.model.labels.get(node)?.label ?? (group || (summary.unseen > 0 ? graphText.unseen(summary.unseen) : ""));
+  const inner = innerOp(tree, row);
   const parts = [
     rowName(tree, row, false),
     times,
@@ -94,11 +142,19 @@ export function rowSentence(tree: GraphTree, row: GraphRow, summary: RowSummary)
     stateWord(summary),
     summary.trouble ?? "",
     unseen,
+    ...(inner ? innerWords(inner) : []),
+    ...(inner ? [placeWords(tree, node)] : []),
     summary.held > 0 ? graphText.saved(formatBytes(summary.held)) : "",
     summary.released > 0 ? graphText.released(formatBytes(summary.released)) : "",
     summary.norm ? normSentence(summary.norm) : "",
   ];
   return parts.filter(Boolean).join(", ");
+}
+
+/** "scaled.py line 10". */
+function placeWords({ model }: GraphTree, node: number): string {
+  const site = siteOf(model, node);
+  return site ? announceText.at(site.file, site.line) : "";
 }
 
 /** "running", "3 of 30 fired"; "" where no backward runs. */

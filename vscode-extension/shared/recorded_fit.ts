@@ -2,7 +2,10 @@
 
 import { numbers } from "./answer";
 import { UnreadableError } from "./mcap_bytes";
-import { HISTOGRAM_BINS, TENSOR_CLASSES, type Column, type Graph, type Held, type Ledger, type Topics, type Totals } from "./session";
+import {
+  COMPILED_PHASES, HISTOGRAM_BINS, TENSOR_CLASSES,
+  type Column, type CompiledRegion, type Graph, type Held, type Ledger, type Topics, type Totals,
+} from "./session";
 
 /** Bytes of a number, by the dtypes of the contract. */
 const SIZES: Readonly<Record<string, number>> = { "|u1": 1, "<i4": 4, "<u4": 4, "<f4": 4, "<f8": 8, "<u8": 8, "<i8": 8 };
@@ -18,6 +21,7 @@ const CHECKS: { readonly [T in keyof Topics]?: (record: Topics[T]) => void } = {
   "/optimizer": ({ subjects, columns }) => checkRows(lengthOf("subjects", subjects), columns),
   "/histograms": ({ subjects, codes }) => checkColumn("codes", codes, lengthOf("subjects", subjects) * HISTOGRAM_BINS),
   "/graphs": checkGraph,
+  "/compiled": checkRegion,
   "/ledgers": checkLedger,
   "/held": checkHeld,
   "/states": ({ subjects, state, stale, changed, previous_norm, pending }) =>
@@ -44,7 +48,7 @@ function checkTotals(totals: Totals): void {
     if (number <= before || number > step) throw new UnreadableError(`step ${number} stands behind ${before}, in steps ${first} to ${step}`);
     before = number;
   }
-  checkDtypes(totals, { steps: "<u4", ...TOTALS }, lengthOf("steps", steps));
+  checkDtypes(totals, { steps: "<u4", ...TOTALS, ...(totals.loss_scale ? { loss_scale: "<f8" } : {}) }, lengthOf("steps", steps));
   checkDtypes(totals, { call_step: "<u4", ...TOTALS_CALLS }, lengthOf("call_step", calls));
 }
 
@@ -89,6 +93,19 @@ function checkGraph(graph: Graph): void {
   checkRows(edges, { edge_slot: graph.edge_slot, edge_input_nr: graph.edge_input_nr });
   const stray = [...graph.roots, ...(graph.labels ?? []).map(({ node }) => node)].find((node) => !(node >= 0 && node < nodes));
   if (stray !== undefined) throw new UnreadableError(`node ${stray} of ${nodes} is named`);
+}
+
+function checkRegion(region: CompiledRegion): void {
+  const { op_count: ops, op_names: names, edge_count: edges } = region;
+  if (names.length !== ops) throw new UnreadableError(`it has ${names.length} names of ${ops} ops`);
+  checkIndices("target", region.target, ops, region.targets.length);
+  checkIndices("phase", region.phase, ops, COMPILED_PHASES.length);
+  checkIndices("shape", region.shape, ops, region.shapes.length);
+  checkIndices("dtype", region.dtype, ops, region.dtypes.length);
+  checkIndices("forward_op", region.forward_op, ops, ops);
+  for (const name of ["site", "project_site", "module"] as const) checkIndices(name, region[name], ops, NO_LIMIT);
+  checkRows(ops, { saved: region.saved, recomputed: region.recomputed });
+  for (const name of ["edge_source", "edge_target"] as const) checkNodes(name, region[name], edges, ops);
 }
 
 function checkNodes(name: string, column: Column, count: number, nodes: number): void {

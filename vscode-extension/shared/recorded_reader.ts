@@ -34,6 +34,8 @@ export interface TimeRange {
 interface RecordPlaces {
   readonly byId: Map<number, { readonly position: number; readonly row: number }>;
   seen: number;
+  /** A chunk that one search is looking through is not looked through for another, which waits for it. */
+  readonly turns: Turns;
 }
 
 /** A session file's records by topic. Throws SessionErrors; what the source throws passes through. */
@@ -147,9 +149,11 @@ export class SessionReader {
   /** The first record with this `id`; null when there is none. Others are not decoded whole. */
   async withId<T extends keyof Topics>(topic: T, id: number): Promise<Topics[T] | null> {
     const channel = this.#channel(topic);
-    let places = this.#places.get(topic);
-    if (!places) this.#places.set(topic, (places = { byId: new Map(), seen: 0 }));
-    while (!places.byId.has(id) && places.seen < this.index.count(channel)) await this.#findIds(topic, places);
+    const places = this.#places.get(topic) ?? { byId: new Map(), seen: 0, turns: new Turns() };
+    this.#places.set(topic, places);
+    await places.turns.run(async () => {
+      while (!places.byId.has(id) && places.seen < this.index.count(channel)) await this.#findIds(topic, places);
+    });
     const place = places.byId.get(id);
     if (!place) return null;
     const entry = this.index.entry(channel, place.position);

@@ -7,16 +7,19 @@ import { damaged } from "./recorded_errors";
 import { RecordedNames, type GradientSubject } from "./recorded_names";
 import { SessionReader, type OpenOptions } from "./recorded_reader";
 import { snapshotOfStep, snapshotOfStop } from "./recorded_snapshot";
+import type { StepSnapshot } from "./recorded_step";
 import { Turns } from "./recorded_turns";
 import { RecordedCalls, RecordedSteps, lastCall } from "./recorded_steps";
 import { RecordedStretches } from "./recorded_stretches";
 import { TotalsReader, type SessionTotals } from "./recorded_totals";
 import { WholeCurve } from "./recorded_whole_curve";
 import type { Curve, CurveStatistic } from "./replay";
-import type { Backward, Finish, Graph, Held, Ledger, Module, ModuleOutput, Notice, Parameter, Run, Site, Snapshot, Stop, Topics } from "./session";
+import type { Backward, CompiledRegion, Finish, Graph, Held, Ledger, Module, ModuleOutput, Notice, Parameter, Run, Site, Stop, Topics } from "./session";
 
 const KEPT_CURVES = 24;
 const KEPT_GRAPHS = 8;
+/** A graph may have one for each of its modules. */
+const KEPT_REGIONS = 128;
 const KEPT_SNAPSHOTS = 8;
 
 /** Topics that are small, and read whole when the session is opened. */
@@ -41,7 +44,8 @@ export class RecordedSession {
   readonly #curves = new Map<string, CurveReader>();
   readonly #wholeCurves = new Map<string, WholeCurve>();
   readonly #graphs = new Map<string, Promise<unknown>>();
-  readonly #snapshots = new Map<string, Promise<Snapshot>>();
+  readonly #regions = new Map<string, Promise<unknown>>();
+  readonly #snapshots = new Map<string, Promise<StepSnapshot>>();
 
   readonly #totals: TotalsReader;
   readonly #turns = new Turns();
@@ -102,6 +106,7 @@ export class RecordedSession {
     if (!(await this.reader.refresh())) return false;
     this.#snapshots.clear();
     this.#graphs.clear();
+    this.#regions.clear();
     await this.#advance();
     return true;
   }
@@ -160,6 +165,11 @@ export class RecordedSession {
     return this.#withId("/graphs", id, "graph");
   }
 
+  /** What a compiled node opens into, by id; null for -1. Throws where the file lacks it. */
+  async region(id: number): Promise<CompiledRegion | null> {
+    return this.#withId("/compiled", id, "compiled region");
+  }
+
   /** A ledger by id; null for -1. Throws where the file lacks it. */
   async ledger(id: number): Promise<Ledger | null> {
     return this.#withId("/ledgers", id, "ledger");
@@ -177,28 +187,29 @@ export class RecordedSession {
   }
 
   /** What the panel draws of a step; the same object again while nothing was refreshed. Throws for a step that is not there. */
-  snapshotOfStep(step: number): Promise<Snapshot> {
+  snapshotOfStep(step: number): Promise<StepSnapshot> {
     return this.#kept(`step ${step}`, () => snapshotOfStep(this, step));
   }
 
   /** What a debugger found at a recorded stop. Throws for a stop that is not there. */
-  snapshotOfStop(number: number): Promise<Snapshot> {
+  snapshotOfStop(number: number): Promise<StepSnapshot> {
     return this.#kept(`stop ${number}`, () => snapshotOfStop(this, number));
   }
 
-  #kept(key: string, make: () => Promise<Snapshot>): Promise<Snapshot> {
+  #kept(key: string, make: () => Promise<StepSnapshot>): Promise<StepSnapshot> {
     const known = this.#snapshots.get(key) ?? make();
     remember(this.#snapshots, key, known, KEPT_SNAPSHOTS);
     known.catch(() => this.#snapshots.delete(key));
     return known;
   }
 
-  async #withId<T extends "/graphs" | "/ledgers">(topic: T, id: number, what: string): Promise<Topics[T] | null> {
+  async #withId<T extends "/graphs" | "/ledgers" | "/compiled">(topic: T, id: number, what: string): Promise<Topics[T] | null> {
     if (id < 0) return null;
     const key = `${topic} ${id}`;
-    const known = (this.#graphs.get(key) as Promise<Topics[T] | null> | undefined) ?? this.reader.withId(topic, id);
-    remember(this.#graphs, key, known, KEPT_GRAPHS);
-    known.catch(() => this.#graphs.delete(key));
+    const [kept, most] = topic === "/compiled" ? [this.#regions, KEPT_REGIONS] : [this.#graphs, KEPT_GRAPHS];
+    const known = (kept.get(key) as Promise<Topics[T] | null> | undefined) ?? this.reader.withId(topic, id);
+    remember(kept, key, known, most);
+    known.catch(() => kept.delete(key));
     const record = await known;
     if (record === null) throw damaged(this.reader.options.name, `${what} ${id} is not in it`);
     return record;

@@ -3,11 +3,12 @@
 import { numbers } from "./answer";
 import { SessionError, absent, damaged } from "./recorded_errors";
 import type { RecordedSession } from "./recorded_session";
+import type { StepScaling, StepSnapshot } from "./recorded_step";
 import { lastCall } from "./recorded_steps";
 import {
   GRADIENT_STATES,
-  type Backward, type Column, type Gradients, type GradientStates, type Graph, type Histograms, type Ledger, type Missing, type Notice,
-  type Site, type Snapshot, type Stop, type Variable,
+  type Backward, type Column, type CompiledRegion, type Gradients, type GradientStates, type Graph, type Histograms, type Ledger, type Missing, type Notice,
+  type Site, type Stop, type Variable,
 } from "./session";
 
 const NONE = GRADIENT_STATES.indexOf("None");
@@ -20,10 +21,11 @@ interface GraphParts {
   readonly graph: Graph | null;
   readonly ledger: Ledger | null;
   readonly missing: readonly Missing[];
+  readonly regions: readonly CompiledRegion[];
 }
 
 /** Throws a SessionError for a step that is not there. */
-export async function snapshotOfStep(session: RecordedSession, step: number): Promise<Snapshot> {
+export async function snapshotOfStep(session: RecordedSession, step: number): Promise<StepSnapshot> {
   const position = session.steps.position(step);
   if (position < 0) throw absent(session.reader.options.name, `step ${step}`, stepsThere(session));
   const [calls, gradients, histograms, before] = await Promise.all([
@@ -35,7 +37,8 @@ export async function snapshotOfStep(session: RecordedSession, step: number): Pr
   const parts = await graphParts(session, calls);
   const parameters = gradients.filter(({ subject_kind }) => subject_kind === "parameter");
   const nodes = gradients.filter(({ subject_kind, backward }) => subject_kind === "node" && backward === parts.call?.index);
-  const sites = sitesOf(session, parts.graph, parts.ledger);
+  const locals = gradients.filter(({ subject_kind }) => subject_kind === "local");
+  const sites = sitesOf(session, parts);
   const unread: Missing[] = parameters.length > 0 ? [] : [{ part: "gradients", reason: `No gradient of a parameter was recorded in step ${step}.` }];
   const root = rootVariable(session, parts, position);
   return {
@@ -47,7 +50,7 @@ export async function snapshotOfStep(session: RecordedSession, step: number): Pr
     modules: session.modules,
     parameters: session.parameters,
     states: statesOf(session, step, parameters, before),
-    gradients: [...parameters, ...nodes],
+    gradients: [...parameters, ...nodes, ...locals],
     histograms: parameterHistograms(histograms, -1),
     graph: parts.graph,
     ledger: parts.ledger,
@@ -56,11 +59,17 @@ export async function snapshotOfStep(session: RecordedSession, step: number): Pr
     site_texts: await textsOf(session, sites),
     notices: noticesOf(session, step),
     missing: [...unread, ...parts.missing],
+    regions: parts.regions,
+    scaling: scalingOf(session, position),
   };
 }
 
+function scalingOf({ steps }: RecordedSession, position: number): StepScaling {
+  return { lossScale: steps.lossScale(position), previousLossScale: steps.lossScale(position - 1), skipped: steps.skipped(position) };
+}
+
 /** Throws a SessionError for a stop that is not there. */
-export async function snapshotOfStop(session: RecordedSession, number: number): Promise<Snapshot> {
+export async function snapshotOfStop(session: RecordedSession, number: number): Promise<StepSnapshot> {
   const stop = session.stops.find((one) => one.number === number);
   if (!stop) throw absent(session.reader.options.name, `stop ${number}`, `It has ${session.stops.length} recorded stops.`);
   const step = Math.max(stop.step, 0);
@@ -74,7 +83,8 @@ export async function snapshotOfStop(session: RecordedSession, number: number): 
   const missing: Missing[] = [];
   const graph = await whole("graph", missing, () => session.graph(stop.graph ?? -1));
   const ledger = call && graph && (await whole("held", missing, () => ledgerFor(session, call, graph)));
-  const sites = sitesOf(session, graph, ledger);
+  const regions = await regionsOf(session, graph, missing);
+  const sites = sitesOf(session, { graph, ledger, regions });
   return {
     state: "ready",
     run: session.run,
@@ -91,6 +101,7 @@ export async function snapshotOfStop(session: RecordedSession, number: number): 
     site_texts: await textsOf(session, sites),
     notices: noticesOf(session, stop.step),
     missing,
+    regions,
   };
 }
 
@@ -114,7 +125,7 @@ function parameterHistograms(records: readonly Histograms[], stop: number): Hist
 /** The step's last call with a ledger, else with a graph, else its last: graph and ledger must be of one call. */
 async function graphParts(session: RecordedSession, calls: readonly Backward[]): Promise<GraphParts> {
   const call = lastCall(calls, ({ ledger, graph }) => ledger >= 0 && graph >= 0) ?? lastCall(calls, ({ graph }) => graph >= 0) ?? lastCall(calls, () => true);
-  if (call === null) return { call, graph: null, ledger: null, missing: [{ part: "graph", reason: "The step has no backward call." }] };
+  if (call === null) return { call, graph: null, ledger: null, regions: [], missing: [{ part: "graph", reason: "The step has no backward call." }] };
   const missing: Missing[] = [];
   if (call.graph < 0) missing.push({ part: "graph", reason: call.unobserved ?? "The graph was not walked." });
   const graph = await whole("graph", missing, () => session.graph(call.graph));
@@ -122,7 +133,14 @@ async function graphParts(session: RecordedSession, calls: readonly Backward[]):
   if (call.graph >= 0 && call.ledger < 0) {
     missing.push({ part: "held", reason: call.unobserved ?? "What was saved was not recorded at this step. As a file grows, it is recorded every few steps only." });
   }
-  return { call, graph, ledger, missing };
+  return { call, graph, ledger, missing, regions: await regionsOf(session, graph, missing) };
+}
+
+/** What the graph's compiled nodes open into, each once; one that cannot be read says so and leaves its node closed. */
+async function regionsOf(session: RecordedSession, graph: Graph | null, missing: Missing[]): Promise<CompiledRegion[]> {
+  const ids = new Set((graph?.labels ?? []).map(({ region = -1 }) => region));
+  const found = await Promise.all(Array.from(ids, (id) => whole("graph", missing, () => session.region(id))));
+  return found.filter((region) => region !== null);
 }
 
 /** A damaged record costs its part of the picture, which says so. */
@@ -249,9 +267,9 @@ function column(dtype: string, values: Uint8Array | Int32Array | Uint32Array | F
 }
 
 /** The places that the graph and its saved tensors name; a session can have many more. */
-function sitesOf(session: RecordedSession, graph: Graph | null, ledger: Ledger | null): Site[] {
+function sitesOf(session: RecordedSession, { graph, ledger, regions }: Pick<GraphParts, "graph" | "ledger" | "regions">): Site[] {
   const ids = new Set<number>();
-  for (const part of [graph?.site, graph?.project_site, ledger?.site]) if (part) numbers(part).forEach((id) => ids.add(id));
+  for (const part of [graph?.site, graph?.project_site, ledger?.site, ...regions.flatMap((region) => [region.site, region.project_site])]) if (part) numbers(part).forEach((id) => ids.add(id));
   return [...ids].sort((a, b) => a - b).flatMap((id) => session.sites.get(id) ?? []);
 }
 

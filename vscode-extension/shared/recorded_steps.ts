@@ -13,6 +13,8 @@ export class RecordedSteps {
   readonly #losses: (number | null)[] = [];
   readonly #costs: number[] = [];
   readonly #interrupted = new Map<number, string>();
+  readonly #skipped = new Set<number>();
+  readonly #lossScales = new Map<number, number>();
   readonly #positions = new Map<number, number>();
   #rest: Rest | null = null;
   /** Number of a step of which only backward calls are there; -1 for none. */
@@ -66,6 +68,22 @@ export class RecordedSteps {
     return this.complete(position) ? (this.#interrupted.get(position) ?? null) : "The recording ended within this step.";
   }
 
+  /** Whether a GradScaler found NaN or Inf and left the parameters as they were. */
+  skipped(position: number): boolean {
+    return this.#skipped.has(position);
+  }
+
+  /** What a GradScaler multiplied the loss with; null where none did, or it is not known. */
+  lossScale(position: number): number | null {
+    return this.#lossScales.get(position) ?? null;
+  }
+
+  /** All loss scales, NaN where there is none; null where no step has one. */
+  lossScales(): Float64Array | null {
+    if (this.#lossScales.size === 0) return null;
+    return Float64Array.from({ length: this.length }, (_, position) => this.lossScale(position) ?? Number.NaN);
+  }
+
   /** All numbers, in order. */
   numbers(): Float64Array {
     return Float64Array.from({ length: this.length }, (_, position) => this.number(position));
@@ -104,6 +122,8 @@ export class RecordedSteps {
     this.#losses.push(stretch.lossSeen[row] ? stretch.loss[row]! : null);
     const interrupted = Object.hasOwn(stretch.interrupted, number) ? stretch.interrupted[number] : undefined;
     if (interrupted) this.#interrupted.set(position, interrupted);
+    if (stretch.skipped.has(number)) this.#skipped.add(position);
+    this.#takeScale(position, stretch.lossScale?.[row]);
   }
 
   #take(step: Step): void {
@@ -114,6 +134,13 @@ export class RecordedSteps {
     this.#costs.push(Number(step.cost_ns));
     this.#losses.push(lossOf(step));
     if (step.interrupted) this.#interrupted.set(position, step.interrupted);
+    if (step.skipped) this.#skipped.add(position);
+    this.#takeScale(position, step.loss_scale);
+  }
+
+  /** What no scaler can have multiplied with is no scale. */
+  #takeScale(position: number, scale: number | null | undefined): void {
+    if (scale !== null && scale !== undefined && scale > 0 && Number.isFinite(scale)) this.#lossScales.set(position, scale);
   }
 }
 

@@ -22,6 +22,8 @@ export interface Stretch {
   readonly callInside: Numbers;
   readonly callHeldBytes: Numbers;
   readonly interrupted: Readonly<Record<string, string>>;
+  readonly skipped: ReadonlySet<number>;
+  readonly lossScale: Numbers | null;
 }
 
 /** Where records of single steps must be read on: of the steps behind `last`, from these chunks on. */
@@ -79,6 +81,8 @@ function stretchOf(totals: Totals): Stretch {
     callInside: numbers(totals.call_inside),
     callHeldBytes: numbers(totals.call_held_bytes),
     interrupted: totals.interrupted ?? {},
+    skipped: new Set(totals.skipped ?? []),
+    lossScale: totals.loss_scale ? numbers(totals.loss_scale) : null,
   };
 }
 

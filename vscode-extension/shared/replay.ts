@@ -22,7 +22,7 @@ export interface RankItem {
   readonly failure: string | null;
 }
 
-export type MarkKind = "nonfinite" | "stop" | "interrupted" | "gap" | "variant";
+export type MarkKind = "nonfinite" | "stop" | "interrupted" | "skipped" | "gap" | "variant";
 
 /** Something to jump to. `stop` is the number of a recorded stop, else -1. */
 export interface Mark {
@@ -53,8 +53,10 @@ export interface Timeline {
   readonly loss: Float64Array;
   /** 1 where a loss was seen, whatever its value. */
   readonly lossSeen: Uint8Array;
-  /** L2 norm over the finite gradients of all parameters. */
+  /** L2 norm over the finite gradients of all parameters, divided by the loss scale where there is one. */
   readonly gradientNorm: Float64Array;
+  /** NaN where a step has none; absent where no step has one. */
+  readonly lossScale?: Float64Array;
   /** How many parameters had a NaN or Inf in their gradient. */
   readonly nonfinite: Float64Array;
   /** Most bytes that a backward call of the step found held. */
@@ -110,13 +112,21 @@ export interface RecentNorms {
 /** Norms at one step, rank-major: `norms[rank * names.length + parameter]`; NaN where a rank has none. */
 export interface RankNorms {
   readonly step: number;
+  /** Before they were reduced over the ranks. */
+  readonly local: boolean;
+  /** Whether any rank has those of the step. */
+  readonly hasLocal: boolean;
   readonly ranks: readonly number[];
   /** Names of parameters that any rank has, in model order. */
   readonly names: readonly string[];
   readonly norms: Float64Array;
   readonly nonfinite: Float64Array;
-  /** Ranks that part from the others at this step by more than the tolerance of a comparison, with a sentence why. */
+  /** Ranks that part from the others at this step by more than the tolerance of a comparison, with a sentence how. */
   readonly parting: readonly { readonly rank: number; readonly text: string }[];
+  /** How many of the parameters are sharded: of these ranks hold different numbers, and do not part. */
+  readonly sharded: number;
+  /** What else is to be said of how ranks part, or do not. */
+  readonly notes: readonly string[];
 }
 
 /** Lines of a file as they were when they ran, or as the host reads them now. */
@@ -143,7 +153,7 @@ export interface ReplayRequests {
   /** The curve of the parameter of the same name in another session; null where it has none. */
   otherCurve: { params: { other: string; name: string; statistic: CurveStatistic }; result: Curve | null };
   recentNorms: { params: { rank: number; step: number; count: number }; result: RecentNorms };
-  rankNorms: { params: { step: number }; result: RankNorms };
+  rankNorms: { params: { step: number; local?: boolean }; result: RankNorms };
   /** One curve per rank that has a parameter of this name. */
   rankCurves: { params: { name: string; statistic: CurveStatistic }; result: readonly { readonly rank: number; readonly curve: Curve }[] };
   compare: { params: { a: Side; b: Side; tolerance: number | null }; result: Comparison };

@@ -3,6 +3,7 @@
 import type { RecordedSession } from "./recorded_session";
 import type { Curve, CurveStatistic, ReplayRequests } from "./replay";
 import type { RankSessions } from "./replay_rank_norms";
+import { unscaledCurve } from "./replay_scale";
 
 type RankCurve = ReplayRequests["rankCurves"]["result"][number];
 
@@ -12,7 +13,7 @@ const MOST_POINTS = 1_000_000;
 /** Null where the session has nothing of this name. */
 export async function curveByName(session: RecordedSession, name: string, statistic: CurveStatistic): Promise<Curve | null> {
   const subject = session.names.subject(name);
-  return subject && session.curveOf(subject, statistic);
+  return subject && unscaledCurve(session, await session.curveOf(subject, statistic));
 }
 
 /** A curve for each rank that has something of this name. */

@@ -1,4 +1,4 @@
-/** What a timeline has to jump to: where NaN or Inf begins, stops, steps cut short, gaps, new graphs. */
+/** What a timeline has to jump to: where NaN or Inf begins, stops, steps cut short, updates skipped, gaps, new graphs. */
 
 import { fileName, shortened } from "./format";
 import type { RecordedSession } from "./recorded_session";
@@ -30,6 +30,7 @@ export function marksOf(session: RecordedSession, { timeline, variants, gaps }: 
     nonfiniteMarks(timeline),
     stopMarks(session),
     interruptedMarks(session),
+    skippedMarks(session),
     gaps.map(({ from, text }): Mark => ({ kind: "gap", step: from, stop: -1, text })),
     variantMarks(variants),
   ];
@@ -65,6 +66,14 @@ function interruptedMarks({ steps }: RecordedSession): Mark[] {
   for (let at = 0; at < steps.length && marks.length <= MOST_MARKS; at++) {
     const reason = steps.complete(at) ? steps.interrupted(at) : text.cutShort;
     if (reason !== null) marks.push({ kind: "interrupted", step: steps.number(at), stop: -1, text: reason });
+  }
+  return marks;
+}
+
+function skippedMarks({ steps }: RecordedSession): Mark[] {
+  const marks: Mark[] = [];
+  for (let at = 0; at < steps.length && marks.length <= MOST_MARKS; at++) {
+    if (steps.skipped(at)) marks.push({ kind: "skipped", step: steps.number(at), stop: -1, text: text.skipped });
   }
   return marks;
 }

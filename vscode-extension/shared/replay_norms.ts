@@ -1,4 +1,4 @@
-/** Gradient norms of every parameter over the last steps. */
+/** Gradient norms of every parameter over the last steps, without the loss scale. */
 
 import type { RecordedSession } from "./recorded_session";
 import type { RecentNorms } from "./replay";
@@ -21,9 +21,10 @@ export async function recentNorms(kept: KeptStepNorms, session: RecordedSession,
   const norms = new Float32Array(parameters.length * steps.length).fill(Number.NaN);
   const rows = new Map(Array.from(parameters, (id, row) => [id, row]));
   for (const [at, found] of (await kept.read(session, first, last)).entries()) {
+    const scale = session.steps.lossScale(first + at) ?? 1;
     found.ids.forEach((id, i) => {
       const row = rows.get(id);
-      if (row !== undefined) norms[row * steps.length + at] = found.norms[i]!;
+      if (row !== undefined) norms[row * steps.length + at] = found.norms[i]! / scale;
     });
   }
   return { steps, parameters, norms };

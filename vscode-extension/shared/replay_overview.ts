@@ -3,6 +3,7 @@
 import type { RecordedSession } from "./recorded_session";
 import type { Overview, RankItem, SessionFacts, Timeline } from "./replay";
 import { marksOf, type Marks } from "./replay_marks";
+import { unscaled } from "./replay_scale";
 import { gapSpans, variantSpans, type Variants } from "./replay_spans";
 import { replaySourceText as text } from "./text";
 import { totalsUnread, type Totals } from "./replay_totals";
@@ -35,7 +36,9 @@ function timelineOf({ steps }: RecordedSession, totals: Totals | null): Timeline
   const { gradientNorm, nonfinite, heldBytes } = totals ?? totalsUnread(steps.length);
   const lossSeen = new Uint8Array(steps.length);
   for (let position = 0; position < steps.length; position++) lossSeen[position] = steps.loss(position) === null ? 0 : 1;
-  return { steps: steps.numbers(), loss: steps.losses(), lossSeen, gradientNorm, nonfinite, heldBytes };
+  const lossScale = steps.lossScales();
+  const norm = unscaled(gradientNorm, lossScale);
+  return { steps: steps.numbers(), loss: steps.losses(), lossSeen, gradientNorm: norm, nonfinite, heldBytes, ...(lossScale ? { lossScale } : {}) };
 }
 
 interface Found {

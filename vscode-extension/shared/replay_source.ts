@@ -16,6 +16,7 @@ import { recentNorms } from "./replay_norms";
 import { ReplayOthers } from "./replay_others";
 import { plain } from "./replay_plain";
 import { rankNorms, type RankSessions } from "./replay_rank_norms";
+import { unscaledCurve } from "./replay_scale";
 import { ReplaySession } from "./replay_session";
 import { KeptStepNorms } from "./replay_step_norms";
 import type { RecordedSession } from "./recorded_session";
@@ -95,10 +96,13 @@ export class ReplaySource {
   readonly #answers: Answers = {
     snapshot: ({ at }) => this.#newest.snapshot.run(() => this.#snapshot(at)),
     held: ({ at }) => this.#newest.held.run(() => this.#held(at)),
-    curve: async ({ rank, subject, statistic }) => (await this.#of(rank)).curveOf(subject, statistic),
+    curve: async ({ rank, subject, statistic }) => {
+      const session = await this.#of(rank);
+      return unscaledCurve(session, await session.curveOf(subject, statistic));
+    },
     otherCurve: async ({ other, name, statistic }) => curveByName(await this.#others.session(other), name, statistic),
     recentNorms: ({ rank, step, count }) => this.#newest.recentNorms.run(async () => recentNorms(this.#norms, await this.#of(rank), step, count)),
-    rankNorms: ({ step }) => this.#newest.rankNorms.run(async (goOn) => rankNorms(await this.#ranks(goOn), step)),
+    rankNorms: ({ step, local = false }) => this.#newest.rankNorms.run(async (goOn) => rankNorms(await this.#ranks(goOn), step, local)),
     rankCurves: ({ name, statistic }) => this.#newest.rankCurves.run(async (goOn) => rankCurves(await this.#ranks(goOn), name, statistic)),
     compare: ({ a, b, tolerance }) => this.#compare(a, b, tolerance),
     sourceLines: async (params) => sourceLines(await this.#of(params.rank), this.doors, params),

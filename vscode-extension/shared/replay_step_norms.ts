@@ -9,6 +9,9 @@ import type { RecordedSession } from "./recorded_session";
 /** Norms that are kept: 20 bytes each. */
 const KEPT_NORMS = 2_000_000;
 
+/** `.grad` as accumulated, or what a rank had before it was reduced. */
+export type NormKind = "parameter" | "local";
+
 /** Parameters that have a gradient in a step: of the last backward call that reached each. */
 export interface StepNorms {
   readonly ids: Uint32Array;
@@ -21,9 +24,9 @@ export interface StepNorms {
 const NONE: StepNorms = { ids: new Uint32Array(0), norms: new Float64Array(0), nonfinite: new Float64Array(0) };
 
 /** Of the steps at positions `first` to `last`, in order; empty where a step has none. */
-export async function stepNorms(session: RecordedSession, first: number, last: number): Promise<readonly StepNorms[]> {
+export async function stepNorms(session: RecordedSession, first: number, last: number, kind: NormKind = "parameter"): Promise<readonly StepNorms[]> {
   const { steps } = session;
-  const read = await readNorms(session, steps.number(first), steps.number(last));
+  const read = await readNorms(session, kind, steps.number(first), steps.number(last));
   return Array.from({ length: last + 1 - first }, (_, i) => read.get(steps.number(first + i)) ?? NONE);
 }
 
@@ -75,20 +78,26 @@ function isSettled({ steps, finished }: RecordedSession, position: number): bool
 
 type Rows = StepNorms & { readonly backward: number };
 
-async function readNorms({ reader }: RecordedSession, first: number, last: number): Promise<ReadonlyMap<number, StepNorms>> {
+async function readNorms({ reader }: RecordedSession, kind: NormKind, first: number, last: number): Promise<ReadonlyMap<number, StepNorms>> {
   const rows = new Map<number, Rows>();
   const start = await reader.firstChunkOf("/gradients", first);
   // What comes behind a chunk that reaches this far is of later steps.
   const end = (await reader.firstChunkOf("/gradients", last + 2 * LATE_STEPS + 1)) + 1;
   for await (const unpacked of reader.contentsFrom("/gradients", start, end)) {
-    eachMessage(reader, "/gradients", unpacked, (view, message) => takeMessage(rows, view, message, first, last));
+    eachMessage(reader, "/gradients", unpacked, (view, message) => takeMessage(rows, view, message, { kind, first, last }));
   }
   return rows;
 }
 
-function takeMessage(rows: Map<number, Rows>, view: DataView, message: MessagePack, first: number, last: number): void {
+interface Wanted {
+  readonly kind: NormKind;
+  readonly first: number;
+  readonly last: number;
+}
+
+function takeMessage(rows: Map<number, Rows>, view: DataView, message: MessagePack, { kind, first, last }: Wanted): void {
   const places = placesIn(message);
-  if (places.kind !== "parameter" || places.stop >= 0 || places.step < first || places.step > last) return;
+  if (places.kind !== kind || places.stop >= 0 || places.step < first || places.step > last) return;
   const before = rows.get(places.step);
   const now = rowsOf(view, places);
   if (!before) rows.set(places.step, now);

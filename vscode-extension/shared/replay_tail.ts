@@ -9,6 +9,8 @@ export function firstChange(before: Timeline, now: Timeline): number | null {
   const both = Math.min(before.steps.length, now.steps.length);
   let first = both;
   for (const name of COLUMNS) first = firstDifference(before[name], now[name], first);
+  const none = new Float64Array(both).fill(Number.NaN);
+  first = firstDifference(before.lossScale ?? none, now.lossScale ?? none, first);
   return first === both && before.steps.length === now.steps.length ? null : first;
 }
 
@@ -27,5 +29,6 @@ export function tailOf(timeline: Timeline, from: number): Timeline {
     gradientNorm: timeline.gradientNorm.slice(from),
     nonfinite: timeline.nonfinite.slice(from),
     heldBytes: timeline.heldBytes.slice(from),
+    ...(timeline.lossScale ? { lossScale: timeline.lossScale.slice(from) } : {}),
   };
 }

@@ -68,11 +68,11 @@ export interface Columns {
 
 /** The steps that an axis has room for: another run may be longer, or begin before. */
 export function withinScale(timeline: Timeline, { first, last }: StepScale): Timeline {
-  const { steps, loss, lossSeen, gradientNorm, nonfinite, heldBytes } = timeline;
+  const { steps, loss, lossSeen, gradientNorm, nonfinite, heldBytes, lossScale } = timeline;
   const [from, to] = [firstFrom(steps, first), firstFrom(steps, last + 1)];
   if (from === 0 && to === steps.length) return timeline;
   const cut = (values: Float64Array): Float64Array => values.subarray(from, to);
-  return { steps: cut(steps), loss: cut(loss), lossSeen: lossSeen.subarray(from, to), gradientNorm: cut(gradientNorm), nonfinite: cut(nonfinite), heldBytes: cut(heldBytes) };
+  return { steps: cut(steps), loss: cut(loss), lossSeen: lossSeen.subarray(from, to), gradientNorm: cut(gradientNorm), nonfinite: cut(nonfinite), heldBytes: cut(heldBytes), ...(lossScale ? { lossScale: cut(lossScale) } : {}) };
 }
 
 /** One entry a pixel, however many steps: no spike is lost, and drawing takes the same time for any run. Steps beyond the axis are left out. */
@@ -222,6 +222,10 @@ export function thinned(steps: Float64Array, wanted: (position: number) => boole
   return kept;
 }
 
+function noScale(length: number): Float64Array {
+  return new Float64Array(length).fill(Number.NaN);
+}
+
 /** The timeline with everything from position `from` on replaced. */
 export function grownTimeline(known: Timeline, from: number, more: Timeline): Timeline {
   const floats = (a: Float64Array, b: Float64Array): Float64Array => {
@@ -240,5 +244,6 @@ export function grownTimeline(known: Timeline, from: number, more: Timeline): Ti
     gradientNorm: floats(known.gradientNorm, more.gradientNorm),
     nonfinite: floats(known.nonfinite, more.nonfinite),
     heldBytes: floats(known.heldBytes, more.heldBytes),
+    ...(known.lossScale || more.lossScale ? { lossScale: floats(known.lossScale ?? noScale(from), more.lossScale ?? noScale(more.steps.length)) } : {}),
   };
 }

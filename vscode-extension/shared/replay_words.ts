@@ -1,6 +1,6 @@
 /** What the replay page says in words: title, what a step had, and the numbers beside the timeline. */
 
-import { fileName, formatBytes, formatCount, formatRatio, magnitude, MISSING, plainNumber } from "./format";
+import { exactCount, fileName, formatBytes, formatCount, formatRatio, magnitude, MISSING, plainNumber } from "./format";
 import type { Timeline } from "./replay";
 import { currentPosition, currentStep, marksAt, type ReplayModel } from "./replay_model";
 import { positionOf } from "./replay_timeline";
@@ -45,6 +45,7 @@ export function stepWords(model: ReplayModel): string[] {
   if (at?.kind === "stop") words.push(text.stopWord(at.stop));
   if (position >= 0 && timeline.nonfinite[position]! > 0) words.push("NaN");
   if (marks.some(({ kind }) => kind === "interrupted")) words.push(text.interruptedWord);
+  if (marks.some(({ kind }) => kind === "skipped")) words.push(text.skippedWord);
   if (gap) words.push(text.gapWord);
   const variant = facts?.variants.find(({ from, to }) => step >= from && step <= to);
   if (variant && variant.letter !== "A") words.push(text.graphVariant(variant.letter));
@@ -91,7 +92,25 @@ function normWords(timeline: Timeline, at: number, other: Timeline | null, besid
   const value = normOf(timeline, at);
   const compared = other === null ? null : normOf(other, beside);
   const difference = !bad && finite(value) && finite(compared) && compared > 0 ? formatRatio(value / compared) : "";
-  return { value: bad ? "NaN" : plainNumber(value), wrong: bad, compared: words(other, name, plainNumber(compared), difference) };
+  const scaled = other === null && !bad && finite(value) ? scaledWords(timeline, at, value) : "";
+  return { value: bad ? "NaN" : plainNumber(value), wrong: bad, compared: scaled || words(other, name, plainNumber(compared), difference) };
+}
+
+/** As it was accumulated; "" where the step has no loss scale. */
+function scaledWords({ lossScale }: Timeline, at: number, value: number): string {
+  const scale = lossScale?.[at] ?? Number.NaN;
+  return scale > 0 ? text.scaledNorm(plainNumber(value * scale)) : "";
+}
+
+/** The loss scale of the playhead's step; null where it has none. */
+export function lossScaleAt(model: ReplayModel): number | null {
+  const scale = model.timeline.lossScale?.[currentPosition(model)] ?? Number.NaN;
+  return scale > 0 ? scale : null;
+}
+
+/** "65,536"; one that is no whole number in three digits. */
+export function scaleWords(scale: number): string {
+  return Number.isInteger(scale) && scale < 1e12 ? exactCount(scale) : plainNumber(scale);
 }
 
 function heldWords(timeline: Timeline, at: number, other: Timeline | null, beside: number, name: string): ValueWords {

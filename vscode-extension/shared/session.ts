@@ -7,6 +7,7 @@ export const HISTOGRAM_LOWEST_EXPONENT = -47;
 export const TENSOR_CLASSES = ["activation", "parameter", "buffer", "input", "optimizer state", "not observable"] as const;
 export const GRADIENT_STATES = ["None", "frozen", "present", "unread"] as const;
 export const NODE_STATES = ["pending", "fired", "running", "unknown"] as const;
+export const COMPILED_PHASES = ["forward", "backward"] as const;
 export const STATISTIC_DTYPES = { count: "<u8", zeros: "<u8", nan: "<u8", inf: "<u8", subnormals: "<u8", min: "<f4", max: "<f4", mean: "<f4", l1: "<f4", l2: "<f4" } as const;
 export const SERIES_STATISTICS = ["l2", "min", "max", "nonfinite"] as const;
 
@@ -89,6 +90,8 @@ export interface Parameter {
   module?: number;
   aliases?: readonly string[];
   tensor_type?: string;
+  local_shape?: readonly number[];
+  placements?: readonly string[];
 }
 
 /** Parameters first seen, or renamed: of two entries with one id the later holds. */
@@ -303,6 +306,7 @@ export interface Totals {
   call_held_bytes: Column;
   interrupted?: Readonly<Record<string, string>>;
   skipped?: readonly number[];
+  loss_scale?: Column | null;
 }
 
 /** Something the reader must be told: what cannot be seen, or a probe of ours that failed. */

@@ -229,6 +229,17 @@ export const gradientsText = {
   fresh: "new",
   same: "=",
   normIs: (norm: string) => `norm ${norm}`,
+  scaledIs: (norm: string) => `${norm} as accumulated, scaled`,
+  localIs: (norm: string) => `local norm ${norm}`,
+  localBad: (count: string) => `NaN or Inf in ${count}`,
+  beside: { scaled: "scaled", local: "local" },
+  besideWhich: "Norm beside",
+  besideTitle: {
+    scaled: (scale: string) => `Norm as accumulated: with the loss scale, ${scale}`,
+    local: "Norm of this rank's own gradient, before it was reduced over the ranks; of the step's last backward call",
+  },
+  unscaledHelp: (scale: string) => `L2 norm over finite values, without the loss scale ${scale}. Sort by norm`,
+  magnitudeScaled: (scale: string) => `as accumulated: scaled by ${scale}`,
   valuesOf: (earlier: string) => `values of ${earlier}`,
   valuesBefore: "values from before",
   partRead: (read: number, total: number) => `${read} of ${total} were read`,
@@ -237,6 +248,8 @@ export const gradientsText = {
   closeDock: "Close",
   kv: {
     norm: "norm",
+    scaled: "scaled norm",
+    local: "local norm",
     absMax: "abs max",
     zeros: "zeros",
     sinceLastStep: "since last step",
@@ -278,7 +291,7 @@ export const graphText = {
   backward: "backward",
   columns: { node: "node", saved: "saved", grad: "grad" },
   savedTitle: "Bytes saved for backward by the node. Each storage counts once, at its first saver.",
-  gradTitle: "Norm of the gradient that reached the node in this backward; underlined: of its parameters' .grad",
+  gradTitle: "Norm of the gradient that reached the node in this backward, without the loss scale; underlined: of its parameters' .grad",
   root: "Graph behind",
   runningBackward: "running backward",
   newestScalar: "newest scalar",
@@ -362,6 +375,37 @@ export const graphText = {
   nothingToChoose: "No tensor in this frame has a grad_fn. It may come after the forward call, or with grad mode on.",
 } as const;
 
+/** A compiled node, and the ops that it opens into. */
+export const compiledText = {
+  label: "compiled",
+  ops: (count: number) => counted(count, "op", "ops"),
+  saved: "saved",
+  savedLong: (bytes: string) => (bytes === "" ? "saved for backward, of a size that is not known" : `${bytes} saved for backward`),
+  savedTitle: (bytes: string) => `${bytes === "" ? "Its result" : bytes} kept for backward by the compiled region, and counted at its node`,
+  recomputed: "recomputed",
+  recomputedLong: "recomputed in backward",
+  recomputedTitle: (names: readonly string[]) => `Computed again in backward${names.length > 0 ? `, as ${names.join(", ")}` : ""}: its result is not kept`,
+  regionTitle: "Compiled region",
+  forward: "forward",
+  backward: "backward",
+  keeps: "saved",
+  noneSaved: "nothing",
+  savedOf: (count: number, bytes: string, unsized: number) => {
+    const size = bytes === "" ? "" : `, ${unsized > 0 ? "at least " : ""}${bytes}`;
+    return `${counted(count, "result", "results")}${size}`;
+  },
+  by: (backend: string) => (backend === "" ? "" : `by ${backend}`),
+  tooMany: (most: string) => `Its ops are not shown: the graph has more than ${most} of them.`,
+  result: "result",
+  several: "several, or no tensor",
+  notKept: "not kept",
+  usedBy: "used by",
+  uses: "uses",
+  unused: "no other op",
+  given: "nothing: the region is given it",
+  inRegion: (name: string) => `in ${name}`,
+} as const;
+
 /** The layered drawing of the graph; what it shares with the list is in graphText. */
 export const layeredText = {
   drawing: "Autograd graph by module, inputs at the top, loss at the bottom",
@@ -378,6 +422,7 @@ export const layeredText = {
   widthIsShare: "width: share of gradient, where measured",
   shareTitle: (share: string) => `${share}: norm along this edge over the norm of the sum that reached the node`,
   folded: (most: number) => `More than ${most} would be open: what was opened first is folded again.`,
+  tooLarge: (most: number) => `What was opened has more than ${most} rows: open it in the table.`,
   grouped: (nodes: string, most: number) => `${nodes} nodes are more than the ${most} that are drawn: grouped by module.`,
   tooMany: (most: number) => `More than ${most} nodes or groups stand beside one another at the top: shown as a table.`,
   edgesLeftOut: (count: string) => `The ${count} longest edges are not drawn: too many to tell apart.`,
@@ -516,6 +561,7 @@ export const replayText = {
     nonfinite: (count: number): string => counted(count, "step with NaN or Inf in a gradient", "steps with NaN or Inf in a gradient"),
     stop: (count: number): string => counted(count, "recorded stop", "recorded stops"),
     interrupted: (count: number): string => counted(count, "step that ended early", "steps that ended early"),
+    skipped: (count: number): string => counted(count, "step whose update was skipped", "steps whose update was skipped"),
     gap: (count: number): string => counted(count, "gap", "gaps"),
     variant: (count: number): string => counted(count, "change of the graph", "changes of the graph"),
   },
@@ -562,6 +608,14 @@ export const replayText = {
   stopStep: (step: number): string => `step ${step}`,
   gapWord: "gap",
   interruptedWord: "ended early",
+  skippedWord: "update skipped",
+  skippedTitle: "update skipped: inf or NaN in the scaled gradients",
+  lossScale: (scale: string): string => `loss scale ${scale}`,
+  lossScaleNarrow: (scale: string): string => `×${scale}`,
+  lossScaleTitle: "What a GradScaler multiplied the loss with. Norms are shown without it, and as accumulated beside them.",
+  scaledNorm: (norm: string): string => `scaled ${norm}`,
+  rowNormUnscaled: "log, unscaled",
+  tableLossScale: "loss scale",
   tableColumns: { step: "step", loss: "loss", norm: "grad norm", nonfinite: "NaN, Inf", held: "held peak", marks: "marks" },
   steps: "Steps",
 
@@ -637,6 +691,12 @@ export const replayText = {
   rankCell: (rank: number, name: string, value: string): string => `rank ${rank}, ${name}, ${value}`,
   rankNonfinite: (count: string): string => `NaN or Inf in ${count}`,
   noneParts: "No rank parts from the others at this step.",
+  noneCompared: "Nothing to compare: every parameter is sharded.",
+  rankKind: "Gradients shown",
+  rankReduced: "reduced",
+  rankLocal: "local",
+  rankReducedTitle: "As accumulated, after they were reduced over the ranks",
+  rankLocalTitle: "Each rank's own, before they were reduced over the ranks",
   magnitude: "norm",
 
   // states
@@ -686,12 +746,21 @@ export const replaySourceText = {
   },
   stop: (number: number, file: string, line: number, name: string) => `Stop ${number}${file === "" ? "" : `: ${file}:${line}`}${name === "" ? "" : ` in ${name}`}`,
   cutShort: "The file ends within this step.",
+  skipped: "update skipped: inf or NaN in the scaled gradients",
   variant: (letter: string) => `Graph ${letter} begins`,
   tooManyCells: (ranks: number, names: number) => `${formatCount(ranks)} ranks of ${formatCount(names)} parameters are more than can be shown at once. Open fewer rank files.`,
   noGradient: "no gradient",
   hasNonfinite: "NaN or Inf",
   parts: ({ rank, count, of, name, own, others }: { rank: number; count: number; of: number; name: string; own: string; others: string }) =>
     `Rank ${rank} parts from the others in ${formatCount(count)} of ${counted(of, "parameter", "parameters")}, most in ${name}: ${own} where they have ${others}.`,
+  partsBefore: (ranks: readonly number[], count: number, of: number) => {
+    const more = count > ranks.length ? ` and ${formatCount(count - ranks.length)} more` : "";
+    const who = count === of ? "all ranks part" : `${count === 1 ? "rank" : "ranks"} ${ranks.join(", ")}${more} ${count === 1 ? "parts" : "part"}`;
+    return `Before reduction ${who}: each computed its own gradient, from its own data. Reduced ones agree.`;
+  },
+  partsLocal: "Local gradients are each rank's own, from its own data: they part where data does.",
+  sharded: (count: number, of: number) =>
+    `${count === of ? "Every parameter is" : `${counted(count, "parameter is", "parameters are")}`} sharded: each rank holds a part with numbers of its own, so ranks do not part in ${count === 1 ? "it" : "them"}.`,
   otherName: (first: string, more: number) => (more === 0 ? first : `${first} and ${formatCount(more)} more`),
   otherClosed: "That session is closed. Choose it again.",
   notAsked: (method: string) => `Nothing answers to ${method}.`,

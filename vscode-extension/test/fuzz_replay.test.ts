@@ -16,7 +16,7 @@ const MEMORY_BYTES = 512 << 20;
 /** What engines say of a mistake of ours; a file is refused in other words. */
 const MISTAKE = /undefined|is not a function|is not iterable|Cannot |Invalid |out of bounds|out of range|Maximum call stack|exceeded|null \(|\[object|BigInt|NaN is/;
 
-const SESSIONS = [...["accumulate", "seed", "torn", "variants"].map(goldenBytes), withStops()];
+const SESSIONS = [...["accumulate", "regimes", "seed", "torn", "variants"].map(goldenBytes), withStops()];
 
 /** Two steps and a stop in the second. */
 function withStops(): Uint8Array {

@@ -71,7 +71,7 @@ async function curveOf(session: RecordedSession, name: string) {
   return session.curve(subject);
 }
 
-describe.each(["accumulate", "followed", "seed", "series", "torn", "variants"])("%s", (name) => {
+describe.each(["accumulate", "followed", "regimes", "seed", "series", "torn", "variants"])("%s", (name) => {
   const expected = answersAbout<Answers>(name);
 
   it("has the names, notices, sources and end that Python says", async () => {
@@ -151,7 +151,7 @@ describe.each(["accumulate", "followed", "seed", "series", "torn", "variants"])(
     const snapshot = await session.snapshotOfStep(at);
     const names = new Map(session.names.parameters.map((one) => [one.parameter.id, one.name]));
     const rows = gradientModel(snapshot, null).rows.filter((row) => row.statistics !== null);
-    const norms = Object.fromEntries(rows.map((row) => [names.get(row.parameter.id), row.statistics!.norm]));
+    const norms = Object.fromEntries(rows.map((row) => [names.get(row.parameter.id), row.statistics!.norm * row.scale]));
     expect(norms).toEqual(Object.fromEntries(Object.entries(step.rows).map(([of, norm]) => [of, number(norm)])));
     const graph = snapshot.graph;
     expect(graph ? { id: graph.id, nodes: [...numbers(graph.name)].map((n) => graph.names[n]), edges: graph.edge_count } : null).toEqual(step.graph);

@@ -105,7 +105,8 @@ describe("a curve", () => {
     const { session } = await open(series(0, 9), missing, series(20, 29));
     expect(await norms(session, 1)).toEqual(plain.map((step) => (step <= 9 ? 1100 + step : 2 * step)));
     const file = new MemoryFile(sessionBytes([[parameters("w", "b", "late")], ...stepsUpTo(STEPS), series(0, 9), series(10, 19)]));
-    const { offset, length } = (await openSession(file)).reader.index.entry(16, 8);
+    const { reader: recorded } = await openSession(file);
+    const { offset, length } = recorded.index.entry(recorded.channelOf("/series"), 8);
     file.bytes[offset + length - 1]! ^= 0xff;
     const broken = await openSession(file);
     expect(await norms(broken)).toEqual(upTo(9));

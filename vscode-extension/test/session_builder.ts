@@ -3,7 +3,7 @@
 import { crc32, viewOf } from "../shared/mcap_bytes";
 import type { Column, Run, Topics } from "../shared/session";
 
-const TOPICS = ["/run", "/source", "/modules", "/parameters", "/outputs", "/graphs", "/ledgers", "/backward", "/steps", "/gradients", "/held", "/notices", "/finish", "/stops", "/states", "/series", "/totals"] as const;
+const TOPICS = ["/run", "/source", "/modules", "/parameters", "/outputs", "/graphs", "/compiled", "/ledgers", "/backward", "/steps", "/gradients", "/held", "/notices", "/finish", "/stops", "/states", "/series", "/totals"] as const;
 const START_NS = 1_700_000_000_000_000_000n;
 const STEP_NS = 1_000_000n;
 
@@ -35,17 +35,30 @@ export function startOf(step: number): bigint {
   return START_NS + BigInt(step + 1) * STEP_NS;
 }
 
+export interface StepOptions {
+  readonly loss?: number;
+  readonly graph?: number;
+  readonly nan?: number;
+  readonly held?: number;
+  readonly scale?: number;
+  readonly skipped?: boolean;
+  /** Norms before reduction, by parameter id. */
+  readonly local?: Readonly<Record<number, number>>;
+}
+
 /** A step of half a millisecond, a backward call in it, and norms by parameter id. `nan` elements are not finite. */
-export function stepRecords(step: number, norms: Readonly<Record<number, number>>, options: { loss?: number; graph?: number; nan?: number; held?: number } = {}): Written[] {
-  const { loss = null, graph = -1, nan = 0, held = -1 } = options;
+export function stepRecords(step: number, norms: Readonly<Record<number, number>>, options: StepOptions = {}): Written[] {
+  const { loss = null, graph = -1, nan = 0, held = -1, scale = null, skipped = false, local = {} } = options;
   const start = startOf(step);
   const ids = Object.keys(norms).map(Number);
+  const own = Object.keys(local).map(Number);
   const fixed = { parent: -1, duration_ns: 100, retain_graph: false, create_graph: false, has_inputs: false, thread: 1 } as const;
   const bad = loss !== null && Number.isNaN(loss);
   return [
     ["/backward", { step, index: 0, call: "backward", graph, ledger: -1, start_ns: start, held_bytes: held, ...fixed }, step, start],
     ["/gradients", { step, backward: 0, subject_kind: "parameter", subjects: column(Uint32Array.from(ids)), columns: statistics(Object.values(norms), nan) }, step, start],
-    ["/steps", { number: step, source: "optimizer", start_ns: start, end_ns: start + STEP_NS / 2n, backward_count: 1, optimizer_count: 1, cost_ns: 5000, loss: bad ? null : loss, loss_nonfinite: bad ? "nan" : null }, step, start + STEP_NS / 2n],
+    ...(own.length > 0 ? [["/gradients", { step, backward: 0, subject_kind: "local", subjects: column(Uint32Array.from(own)), columns: statistics(Object.values(local), 0) }, step, start] as const] : []),
+    ["/steps", { number: step, source: "optimizer", start_ns: start, end_ns: start + STEP_NS / 2n, backward_count: 1, optimizer_count: 1, cost_ns: 5000, loss: bad ? null : loss, loss_nonfinite: bad ? "nan" : null, loss_scale: scale, skipped }, step, start + STEP_NS / 2n],
   ];
 }
 

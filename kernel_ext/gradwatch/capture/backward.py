@@ -9,7 +9,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from gradwatch.capture import engine_entry
-from gradwatch.capture.torch_internals import graph_task, is_compiling
+from gradwatch.capture.torch_internals import graph_task, is_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradwatch.capture.graph import Walk
     from gradwatch.capture.held import PackCurve
     from gradwatch.capture.ledger import SavedRows
+    from gradwatch.capture.loss_scale import LossReading
     from gradwatch.capture.parameters import GradientState
     from gradwatch.capture.statistics import StatisticRows
     from gradwatch.records import Call
@@ -39,11 +40,10 @@ class BackwardCall:
     start_ns: int = field(default_factory=time.time_ns)
     start: int = field(default_factory=perf_counter_ns)
     end: int = 0
-    lease: int = 0
     index: int = -1
     graph: int = -1
     ledger: int = -1
-    loss: float | None = None
+    loss: LossReading | None = None
     error: str | None = None
     unobserved: str | None = None
     walk: Walk | None = None
@@ -52,11 +52,14 @@ class BackwardCall:
     held_bytes: int = -1
     ended: bool = False
     stepped_inside: bool = False
+    sees_local: bool = False
+    outputs: Sequence[Any] = ()
     leaves: set[int] = field(default_factory=set[int])
     overlaps: list[BackwardCall] = field(default_factory=list["BackwardCall"])
     gradient_states: list[GradientState] = field(default_factory=list["GradientState"])
     read_early: set[int] = field(default_factory=set[int])
     parameter_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    local_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     module_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     node_rows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     node_hooks: list[Any] = field(default_factory=list[Any])
@@ -107,7 +110,7 @@ class BackwardCalls:
 
     def _standing_in_for(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def _engine_run_backward(t_outputs: Sequence[Any], *arguments: Any, **options: Any) -> Any:
-            if is_compiling():
+            if is_tracing():
                 return original(t_outputs, *arguments, **options)
             call = self._begin(t_outputs, engine_entry.engine_options(arguments, options))
             if call is None:

@@ -15,10 +15,19 @@ from gradwatch._version import __version__
 from gradwatch.records import FORMAT_VERSION, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gradwatch.records import Detail
 
 GIT_SECONDS = 2.0
 """A git that answers slower (a network file system) is not waited for."""
+
+_RANK_VARIABLES = (
+    ("RANK", "WORLD_SIZE"),  # torchrun, accelerate launch
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # of srun; a batch script itself has only the first
+)
 
 
 def run_record(detail: Detail, *, line_clock: bool, asks_programs: bool = True) -> Run:
@@ -53,18 +62,20 @@ def run_record(detail: Detail, *, line_clock: bool, asks_programs: bool = True) 
 
 
 def _rank_and_world_size(torch: Any) -> tuple[int, int]:
-    """As the process group says where there is one (spawned processes need no variables), else as torchrun does."""
+    """As the process group says where there is one (spawned processes need no variables), else as the launcher does."""
     distributed = getattr(torch, "distributed", None)
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
-    return _integer("RANK", 0), _integer("WORLD_SIZE", 1)
+    return rank_and_world_size(os.environ) or (0, 1)
 
 
-def _integer(variable: str, default: int) -> int:
-    try:
-        return int(os.environ.get(variable, ""))
-    except ValueError:
-        return default
+def rank_and_world_size(environment: Mapping[str, str]) -> tuple[int, int] | None:
+    """What the launcher of this process says of its rank: torchrun, mpirun or srun. None where none did."""
+    for rank, world_size in _RANK_VARIABLES:
+        values = environment.get(rank, ""), environment.get(world_size, "")
+        if all(value.isdecimal() for value in values):
+            return int(values[0]), int(values[1])
+    return None
 
 
 def _working_directory() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gradwatch.capture.checkpoints import INSIDE
 from gradwatch.capture.deep_graphs import keep_if_deep
 from gradwatch.records import Column, Graph, NodeLabel
 
@@ -22,12 +23,25 @@ LEAF = "AccumulateGrad"
 KNOWN_LABELS: dict[str, tuple[Any, str]] = {
     "CheckpointFunctionBackward": (
         "checkpointed",
-        "inside a checkpoint: recomputed in backward; only its inputs are held",
+        INSIDE,
     ),
     "CompiledFunctionBackward": ("compiled", "a compiled region: its inner ops and lines are not observable"),
+    "GraphedBackward": (
+        "hidden",
+        "a callable captured into CUDA graphs: its inner ops and what it saved are not observable",
+    ),
+    "DifferentiableGraphBackward": (
+        "hidden",
+        "a TorchScript graph: its inner ops and what it saved are not observable",
+    ),
     "CopySlices": ("hidden", "an in-place write into a view: what its inner op saved is not observable"),
 }
 """Node names whose inside cannot be read, with the label and its text."""
+
+FOREIGN = ("hidden", "a function written in C++: what it saved is not observable")
+"""The label of nodes that torch does not tell the fields of: those of extensions."""
+
+_PREFIXES = ("torch::autograd::", "torch::jit::(anonymous namespace)::")
 
 
 WALK_CHUNK = 256
@@ -89,7 +103,7 @@ def walk(roots: list[Node], is_over: Callable[[], bool] | None = None) -> Walk:
     keep_if_deep(ordered, source, target)
     return Walk(
         nodes=ordered,
-        names=[node.name().removeprefix("torch::autograd::") for node in ordered],
+        names=[short_name(node) for node in ordered],
         numbers=numbers[order],
         roots=[int(place[i]) for i in range(len(roots))],
         edge_source=source,
@@ -199,7 +213,25 @@ def graph_record(
 
 def name_labels(walked: Walk) -> list[NodeLabel]:
     """Labels that follow from a node's name alone."""
-    return [NodeLabel(i, *KNOWN_LABELS[name]) for i, name in enumerate(walked.names) if name in KNOWN_LABELS]
+    labels: list[NodeLabel] = []
+    for i, name in enumerate(walked.names):
+        found = KNOWN_LABELS.get(name) or (FOREIGN if "::" in name or "<" in name else None)
+        if found is not None:
+            labels.append(NodeLabel(i, *found))
+    return labels
+
+
+def hides_saved(name: str) -> bool:
+    """Whether a node of this name has saved what only pack hooks see."""
+    return name in ("CopySlices", "DifferentiableGraphBackward") or "::" in name or "<" in name
+
+
+def short_name(node: Node) -> str:
+    """A node's name without torch's own namespaces."""
+    name = node.name()
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
 
 
 def column(values: Any, dtype: str) -> Column:

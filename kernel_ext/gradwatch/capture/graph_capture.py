@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gradwatch.capture.device_values import CAPTURED, is_capturing
 from gradwatch.capture.graph import (
+    LEAF,
     Attribution,
     Distinct,
     Walk,
     graph_record,
+    hides_saved,
     name_labels,
     release_order,
     roots_of,
@@ -21,7 +24,9 @@ from gradwatch.capture.graph import (
 )
 from gradwatch.capture.held import HELD_CLASSES, bytes_by_class, class_indices, ledger_record
 from gradwatch.capture.ledger import SavedRows, read_saved
-from gradwatch.capture.torch_internals import is_compiling, is_functorch
+from gradwatch.capture.recomputation import NOT_SEEN, runs_a_checkpoint
+from gradwatch.capture.told import say_nothing
+from gradwatch.capture.torch_internals import dual_level, is_compiling, is_functorch
 from gradwatch.records import TENSOR_CLASSES, NodeLabel
 
 if TYPE_CHECKING:
@@ -31,18 +36,27 @@ if TYPE_CHECKING:
 
     from gradwatch.capture.attribution import ThreadIntervals
     from gradwatch.capture.backward import BackwardCall
+    from gradwatch.capture.compiled_graphs import CompiledGraphs
     from gradwatch.capture.held import PackFold
     from gradwatch.capture.line_clock import LineClock
     from gradwatch.capture.parameters import ParameterTable, Watched
     from gradwatch.capture.probes import Cost, Probe
     from gradwatch.capture.sites import SiteTable
-    from gradwatch.records import Graph, Ledger
+    from gradwatch.records import CompiledRegion, Graph, Ledger, NoticeKind
 
 MAX_ORDERS = 256
 """Structures whose engine order is kept; that of another is computed anew when it returns."""
 
+TANGENTS_NOT_SEEN = (
+    "Inside forward-mode AD (a dual level) autograd keeps the tangents of saved tensors too: they are not among the "
+    "held bytes."
+)
+
 HIDDEN_REACH = 3
 """The op inside a CopySlices node is numbered at most this much below it."""
+
+HIDDEN_AFTER = 2
+"""Nodes that are numbered after it by the time that the op inside saves its result: those of the rebuilt views."""
 
 
 class Lines:
@@ -83,8 +97,11 @@ class Lines:
             sites, project = self._clock.resolve(thread, numbers)
         leaf = numbers < 0
         in_backward = np.zeros(len(numbers), np.uint8)
-        for made_by, first, end in self._made_in_backward:
+        lowest = int(numbers.min(where=~leaf, initial=np.iinfo(np.int64).max))
+        for made_by, first, end in reversed(self._made_in_backward):  # ends only grow on a thread
             if made_by == caller:
+                if end <= lowest:
+                    break
                 in_backward |= ((numbers >= first) & (numbers < end)).astype(np.uint8)
         if recomputed_from is not None:
             in_backward |= (numbers >= recomputed_from).astype(np.uint8)
@@ -96,7 +113,11 @@ class GraphCapture:
     """Fills a BackwardCall with what its graph tells. Records go out through `write`."""
 
     def __init__(
-        self, lines: Lines, parameters: ParameterTable, sites: SiteTable, write: Callable[[Graph | Ledger], bool]
+        self,
+        lines: Lines,
+        parameters: ParameterTable,
+        sites: SiteTable,
+        write: Callable[[Graph | Ledger | CompiledRegion], bool],
     ) -> None:
         self.lines = lines
         self._parameters = parameters
@@ -106,13 +127,18 @@ class GraphCapture:
         self._ledgers = Distinct()
         self._orders: dict[int, NDArray[np.int64]] = {}
         self.pack_fold: PackFold | None = None
+        self.compiled: CompiledGraphs | None = None
         self.unknown_leaf: Callable[[torch.Tensor], Watched | None] = lambda _: None
+        self.tell_once: Callable[[NoticeKind, str], None] = say_nothing
+        self.sees_recomputation = False
 
     def read(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         """Walk the graph behind `outputs`. Where it cannot be seen, `call.unobserved` says why."""
         call.unobserved = why_unobservable(outputs)
         if call.unobserved is not None:
             return
+        if is_capturing():
+            self.tell_once("not observable", CAPTURED)
         walked = walk(roots_of(outputs))
         leaves = self._leaf_ids(walked)
         call.leaves = {number for number in leaves if number >= 0}
@@ -123,9 +149,12 @@ class GraphCapture:
         # As ids: the clock has several keys for one place.
         attribution.sites = self._sites.site_ids(attribution.sites).astype(np.int64)
         attribution.project_sites = self._sites.site_ids(attribution.project_sites).astype(np.int64)
-        if call.parent is not None:
-            rows.recomputed = attribution.in_backward[rows.node].tolist()
-        labels = distinct_labels([*name_labels(walked), *rows.labels])
+        rows.mark_recomputed(None if call.parent is None else attribution.in_backward)
+        if self.pack_fold is not None:
+            rows.packed = {address for address in rows.storage_index if address in self.pack_fold.held}
+        labels = distinct_labels([*rows.labels, *name_labels(walked)])  # of one node, the last is shown
+        if self.compiled is not None:
+            labels = self.compiled.opened(walked, labels)
         call.walk, call.saved = walked, rows
         call.graph, call.order = self._graph(walked, attribution, leaves, labels)
         call.classes = class_indices(rows, self.class_of)
@@ -134,6 +163,13 @@ class GraphCapture:
             size for name, size in zip(TENSOR_CLASSES, call.class_bytes, strict=True) if name in HELD_CLASSES
         )
         call.ledger = self._ledger(call, walked, rows)
+        self._tell_what_is_missing(labels)
+
+    def _tell_what_is_missing(self, labels: tuple[NodeLabel, ...]) -> None:
+        if not self.sees_recomputation and any(label.label == "checkpointed" for label in labels):
+            self.tell_once("partial", NOT_SEEN)
+        if dual_level() >= 0:
+            self.tell_once("partial", TANGENTS_NOT_SEEN)
 
     def read_leaves(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         """Walk the graph behind `outputs` for its leaves alone."""
@@ -149,28 +185,34 @@ class GraphCapture:
 
     def _leaf_ids(self, walked: Walk) -> tuple[int, ...]:
         ids = [-1] * len(walked.nodes)
+        is_part = runs_a_checkpoint()  # the leaves of its graph are its own inputs, cut off
         for position, leaf in walked.leaves():
-            watched = self._parameters.find(leaf) or self.unknown_leaf(leaf)
+            watched = self._parameters.find(leaf) or (None if is_part else self.unknown_leaf(leaf))
             if watched is not None:
+                self._parameters.storages.keep(leaf)
                 ids[position] = watched.id
         return tuple(ids)
 
     def _add_hidden(self, walked: Walk, rows: SavedRows) -> None:
-        if self.pack_fold is None or "CopySlices" not in walked.names:
+        if self.pack_fold is None:
             return
-        copies = [(int(walked.numbers[i]), i) for i, name in enumerate(walked.names) if name == "CopySlices"]
+        copies = [(int(walked.numbers[i]), i) for i, name in enumerate(walked.names) if hides_saved(name)]
+        if not copies:
+            return
+        seen = frozenset(walked.numbers.tolist())
         for address, (_, _, size, number, _) in self.pack_fold.held.items():
             if address not in rows.storage_index:
-                for copy_number, position in copies:
-                    if 0 <= copy_number - number < HIDDEN_REACH:
-                        rows.add_hidden(position, address, size)
-                        break
+                position = _hiding(copies, seen, number)
+                if position is not None:
+                    rows.add_hidden(position, address, size)
 
     def _graph(
         self, walked: Walk, attribution: Attribution, leaves: tuple[int, ...], labels: tuple[NodeLabel, ...]
     ) -> tuple[int, NDArray[np.int64]]:
         number, is_new = self._graphs.id_of(structure_digest(walked, attribution, leaves, labels))
         if is_new:
+            for region in self.compiled.take(labels) if self.compiled is not None else ():
+                self._write(region)
             self._write(graph_record(number, walked, attribution, leaves, labels))
         return number, self._order(number, walked)
 
@@ -191,12 +233,19 @@ class GraphCapture:
         return number
 
 
+def _hiding(hiding: list[tuple[int, int]], seen: frozenset[int], number: int) -> int | None:
+    """The position of the node, of those that hide what they saved, in whose op `number` was the latest one."""
+    reach = [(abs(own - number), at) for own, at in hiding if -HIDDEN_AFTER <= own - number < HIDDEN_REACH]
+    own_number = any(own == number for own, _ in hiding)
+    return min(reach)[1] if reach and (own_number or number not in seen) else None
+
+
 def hook_nodes(call: BackwardCall, probe: Probe, cost: Cost) -> None:
     """Hook every node of the call's graph but the leaves, for this call only."""
     assert call.walk is not None  # noqa: S101 # called after a walk
     rows, found = call.rows, call.node_rows
     for position, node in enumerate(call.walk.nodes):
-        if call.walk.numbers[position] >= 0:
+        if call.walk.names[position] != LEAF:  # NotImplemented has no number either
             call.node_hooks.append(node.register_prehook(_node_hook(position, rows.add, found, (probe, cost))))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwatch.capture.graph import column
+from gradwatch.capture.shapes import shape_of_metadata
 from gradwatch.records import TENSOR_CLASSES, Held, Ledger
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def bytes_by_class(rows: SavedRows, classes: list[int]) -> list[int]:
 def ledger_record(number: int, graph: int, walked: Walk, rows: SavedRows, classes: list[int]) -> Ledger:
     """The record of a ledger; shapes and names are interned."""
     outputs = [
-        (i, tuple(meta.shape), str(meta.dtype)) for i, node in enumerate(walked.nodes) for meta in _metadata(node)
+        (i, shape_of_metadata(meta), str(meta.dtype)) for i, node in enumerate(walked.nodes) for meta in _metadata(node)
     ]
     shapes = list(dict.fromkeys([*rows.shape, *(shape for _, shape, _ in outputs)]))
     dtypes = list(dict.fromkeys([*map(str, rows.dtype), *(dtype for _, _, dtype in outputs)]))
@@ -221,21 +222,21 @@ def held_from_walk(step: int, call: BackwardCall, order: NDArray[np.int64]) -> H
 def held_from_hooks(step: int, call: BackwardCall, curve: PackCurve, order: NDArray[np.int64]) -> Held:
     """The Held record of a call that pack hooks watched.
 
-    Autograd packs no wrapped numbers, and the program's own hooks shadow ours: storages that the walk
-    alone saw are held from the call's start to their estimated release.
+    Autograd packs no wrapped numbers, and the program's own hooks shadow ours: storages that the walk alone
+    saw are held from the call's start to their estimated release.
     """
     assert call.saved is not None  # noqa: S101 # as above
     rows = call.saved
     died = deaths_of(call, rows)
     estimated = estimated_release(call, last_savers(rows, order), died)
-    unseen = np.array([address not in curve.saved for address in rows.storage_index], bool)
+    unseen = np.array([address not in rows.packed for address in rows.storage_index], bool)
     observed = np.array(
         [curve.released.get(address, call.start - 1) - call.start for address in rows.storage_index], np.int64
     )
     released = np.where(unseen, estimated, np.maximum(observed, -1))
     times, totals = _add_unseen(call, curve, np.flatnonzero(unseen), released)
     peak = int(np.argmax(totals))
-    saved = np.array([curve.saved.get(address, call.start) - call.start for address in rows.storage_index], np.int64)
+    saved = np.array([_saved_at(address, call, curve) for address in rows.storage_index], np.int64)
     on_peak = (saved <= times[peak]) & ((released < 0) | (released > times[peak]))
     return Held(
         step=step,
@@ -251,6 +252,15 @@ def held_from_hooks(step: int, call: BackwardCall, curve: PackCurve, order: NDAr
         died_ns=column(died, "<i8"),
         on_peak=column(on_peak[np.asarray(rows.storage, np.int64)], "|u1"),
     )
+
+
+def _saved_at(address: int, call: BackwardCall, curve: PackCurve) -> int:
+    """When a storage began to be held, ns relative to the call's start. Before the curve does: the lowest number."""
+    assert call.saved is not None  # noqa: S101 # as above
+    if address not in call.saved.packed:
+        return 0
+    at = curve.saved.get(address)
+    return np.iinfo(np.int64).min if at is None else at - call.start
 
 
 def _add_unseen(

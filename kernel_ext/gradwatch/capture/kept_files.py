@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ def write_step(session: Path, state: KeptState, tensors: Mapping[str, torch.Tens
         text = msgspec.json.encode(state)
         (unfinished / STATE).write_bytes(text)
         save_file(dict(tensors), unfinished / TENSORS)
+        _open_to_umask(unfinished / TENSORS, unfinished / STATE)
         remove_folder(folder)
         unfinished.rename(folder)
     except BaseException:
@@ -73,10 +75,16 @@ def write_gradients(session: Path, step: int, tensors: Mapping[str, torch.Tensor
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         save_file(dict(tensors), unfinished)
+        _open_to_umask(unfinished, path.with_name(STATE))
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return path.stat().st_size
+
+
+def _open_to_umask(tensors: Path, beside: Path) -> None:
+    """Give safetensors' file, which only its owner may read, the mode that the user's umask gave the one beside it."""
+    tensors.chmod(stat.S_IMODE(beside.stat().st_mode))
 
 
 def remove_folder(folder: Path) -> None:

@@ -17,9 +17,9 @@ from gradwatch.capture.environment import run_record
 from gradwatch.capture.graph import roots_of
 from gradwatch.capture.graph_capture import why_unobservable
 from gradwatch.capture.late_names import LateNames
-from gradwatch.capture.ledger import tensors_within
 from gradwatch.capture.live_graph import STEP, Reading, Witness, backward_record, notices_of, read_graph
 from gradwatch.capture.names import readable_locals
+from gradwatch.capture.nested_tensors import tensors_within
 from gradwatch.capture.recorder import running
 from gradwatch.capture.sites import source_text
 from gradwatch.errors import UsageError

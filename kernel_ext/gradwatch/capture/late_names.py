@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gradwatch.capture.inside import submodules, tensors_of
-from gradwatch.capture.ledger import tensors_within
+from gradwatch.capture.nested_tensors import tensors_within
 from gradwatch.capture.parameters import StorageClasses, describe_leaf, leaf_class
 from gradwatch.records import Module, Parameter
 
@@ -49,8 +49,8 @@ class LateNames:
     leaves: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
     look_further: Callable[[], None] | None = None
     sizes: dict[int, int] = field(default_factory=dict[int, int])
-    _known: dict[int, tuple[weakref.ref[torch.Tensor], int]] = field(
-        default_factory=dict[int, tuple["weakref.ref[torch.Tensor]", int]]
+    _known: dict[int, tuple[Callable[[], torch.Tensor | None], int]] = field(
+        default_factory=dict[int, "tuple[Callable[[], torch.Tensor | None], int]"]
     )
     _tensor_names: dict[int, str] = field(default_factory=dict[int, str])
     _owners: dict[int, int] = field(default_factory=dict[int, int])

@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradwatch.capture.checkpoints import CHECKPOINT_MODULE, frame_of, inputs_of
+from gradwatch.capture.checkpoints import (
+    CHECKPOINT_MODULE,
+    CHECKPOINTED_FUNCTION,
+    RECOMPUTED,
+    captured,
+    frame_of,
+    held_by,
+    text_of,
+)
 from gradwatch.capture.deaths import Deaths
+from gradwatch.capture.nested_tensors import tensors_within
 from gradwatch.capture.pack_hooks import SavedHandle
+from gradwatch.capture.packed import label_of, tensors_of
+from gradwatch.capture.shapes import shape_of
 from gradwatch.capture.torch_internals import is_functorch
 from gradwatch.records import NodeLabel
 
@@ -22,9 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch.autograd.graph import Node
-
-MAX_CONTAINER = 1000
-"""Longer containers on a custom Function's ctx are not searched for tensors."""
 
 _RAW = "_raw_saved_"
 _fields_of_type: dict[type, tuple[tuple[str, str], ...]] = {}
@@ -38,7 +46,9 @@ class SavedRows:
     """Saved tensors of one graph, in forward order, and the storages behind them.
 
     `sites` holds raw site keys (user, project) of nodes whose saves a pack hook saw. Storages are watched by
-    weak reference, which holds while only C++ owns the storage. `read` is -1 where every node was read.
+    weak reference, which holds while only C++ owns the storage. `frames` are those of non-reentrant
+    checkpoints, by identity, with what to say of their nodes. `again` are entries that a checkpoint has recomputed,
+    `packed` the addresses of storages that our pack hooks held by then. `read` is -1 where every node was read.
     """
 
     def __init__(self) -> None:
@@ -49,7 +59,9 @@ class SavedRows:
         self.storage_bytes: list[int] = []
         self.storage_device: list[torch.device] = []
         self.labels: list[NodeLabel] = []
-        self.frames: set[int] = set()
+        self.frames: dict[int, str] = {}
+        self.again: set[int] = set()
+        self.packed: set[int] = set()
         self.read = -1
         self._deaths = Deaths()
         self._refs: list[weakref.ref[Any] | None] = []
@@ -105,7 +117,8 @@ class SavedRows:
             self.storage_bytes.append(storage.nbytes())
             self.storage_device.append(tensor.device)
             self._refs.append(self._deaths.watch(storage))
-        self.entries.append((node, role, index, tensor.shape, tensor.dtype))
+        shape = shape_of(tensor) if tensor.is_nested else tensor.shape
+        self.entries.append((node, role, index, shape, tensor.dtype))
 
     def add_hidden(self, node: int, address: int, size: int) -> None:
         """Add a storage that only the pack hooks saw: its tensor's shape is not known."""
@@ -115,6 +128,13 @@ class SavedRows:
             self.storage_device.append(torch.device("cpu"))
             self._refs.append(None)
         self.entries.append((node, "hidden", self.storage_index[address], (size,), torch.uint8))
+
+    def mark_recomputed(self, in_backward: Any = None) -> None:
+        """Mark what was saved during backward: by a checkpoint, and by nodes (`in_backward`, per node) that it made."""
+        marks = [0] * len(self.entries) if in_backward is None else in_backward[self.node].tolist()
+        for index in self.again:
+            marks[index] = 1
+        self.recomputed = marks if any(marks) else []
 
     def label(self, node: int, label: Any, text: str) -> None:
         self.labels.append(NodeLabel(node, label, text))
@@ -197,41 +217,54 @@ def _read_saved(rows: SavedRows, node: int, role: str, raw: Any) -> None:
         data = raw.data
     except RuntimeError:  # released between the walk and here, by another thread's backward
         return
-    if isinstance(data, torch.Tensor):
-        rows.add(node, role, data)
-    elif type(data) is SavedHandle:
-        _read_handle(rows, node, role, data)
+    if type(data) is SavedHandle:
+        rows.sites[node] = data.sites
+    _read_data(rows, node, role, (raw, data))
+
+
+def _read_data(rows: SavedRows, node: int, role: str, saved: tuple[Any, Any]) -> None:
+    raw, data = saved
+    if type(data) is SavedHandle:
+        rows.add(node, role, data.tensor)
+        return
+    hook = getattr(raw, "unpack_hook", None)
+    if hook is None:
+        if isinstance(data, torch.Tensor):
+            rows.add(node, role, data)
     elif type(data).__module__ == CHECKPOINT_MODULE:
         _read_checkpoint(rows, node, raw)
-    elif data is not None:
-        _read_packed(rows, node, role, data)
-
-
-def _read_handle(rows: SavedRows, node: int, role: str, handle: SavedHandle) -> None:
-    rows.add(node, role, handle.tensor)
-    rows.sites[node] = handle.sites
+    else:
+        _read_packed(rows, node, role, (data, hook))
 
 
 def _read_checkpoint(rows: SavedRows, node: int, raw: Any) -> None:
     frame = frame_of(raw)
-    rows.label(node, "checkpointed", "inside a checkpoint: recomputed in backward; only its inputs are held")
-    if frame is not None and id(frame) not in rows.frames:
-        rows.frames.add(id(frame))
-        for data in inputs_of(frame):
-            tensor = data.tensor if type(data) is SavedHandle else data
-            if isinstance(tensor, torch.Tensor):
-                rows.add(node, "checkpoint input", tensor)
+    text = rows.frames.get(id(frame))
+    is_new = text is None
+    if text is None:
+        text = rows.frames[id(frame)] = text_of(frame)
+    rows.label(node, "checkpointed", text)
+    if not is_new:
+        return
+    for role, value in held_by(frame):
+        first = len(rows.entries)
+        if type(value).__name__ == "SavedTensor":
+            try:
+                _read_data(rows, node, role, (value, value.data))
+            except RuntimeError:  # released meanwhile
+                continue
+        else:
+            for tensor in tensors_within(value):
+                rows.add(node, role, tensor)
+        if role == RECOMPUTED:
+            rows.again.update(range(first, len(rows.entries)))
 
 
-def _read_packed(rows: SavedRows, node: int, role: str, packed: Any) -> None:
+def _read_packed(rows: SavedRows, node: int, role: str, saved: tuple[Any, Any]) -> None:
     """What another's pack hook left: tensors are read, and the node is labelled either way."""
-    kind: type = type(packed)  # pyright: ignore[reportUnknownVariableType] # whatever the program's hook returned
-    tensors = list(tensors_within(packed))
-    offloaded = isinstance(packed, tuple) and len(packed) == 2 and isinstance(packed[0], torch.device)  # pyright: ignore[reportUnknownArgumentType] # save_on_cpu packs (device, tensor)
-    if offloaded:
-        rows.label(node, "offloaded", "saved on the CPU by save_on_cpu")
-    else:
-        rows.label(node, "user hooks", f"saved through the program's own hooks as {kind.__name__}")
+    packed, hook = saved
+    tensors = tensors_of(packed, hook)
+    rows.label(node, *label_of(packed, hook, counted=bool(tensors)))
     for tensor in tensors:
         rows.add(node, role, tensor)
 
@@ -241,6 +274,8 @@ def _read_ctx(rows: SavedRows, position: int, node: Any) -> None:
         try:
             for tensor in tensors_within(value):
                 rows.add(position, f"ctx.{name}", tensor)
+            for tensor in captured(value) if name == CHECKPOINTED_FUNCTION else ():
+                rows.add(position, "checkpoint function", tensor)
         except Exception as error:  # noqa: BLE001, PERF203 # the program's own container may raise what it likes
             rows.label(position, "hidden", f"ctx.{name} could not be looked into ({error})")
 
@@ -251,13 +286,3 @@ def _untyped(value: Any) -> Any:
 
 def _attributes(node: Any) -> Iterator[tuple[str, Any]]:
     return iter(node.__dict__.items())
-
-
-def tensors_within(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
-    """Tensors in a value and in the tuples, lists and dicts of it, three levels deep."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list, dict)) and depth < 3 and len(value) <= MAX_CONTAINER:  # pyright: ignore[reportUnknownArgumentType] # whatever the program put there
-        items: Any = value.values() if isinstance(value, dict) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] # likewise
-        for item in items:
-            yield from tensors_within(item, depth + 1)

@@ -108,7 +108,7 @@ def read_graph(roots: Sequence[Node], names: LateNames, witness: Witness | None,
         by_parameter = place_between(walked, by_parameter, leaves, names.modules)
         attribution.modules[unseen] = by_parameter[unseen]
     sites = _places(walked, attribution, witness)
-    labels = distinct_labels([*name_labels(walked), *rows.labels])
+    labels = distinct_labels([*rows.labels, *name_labels(walked)])  # of one node, the last is shown
     reading = Reading(
         walked, rows, attribution, leaves, graph_record(0, walked, attribution, tuple(leaves), labels), sites
     )
@@ -176,6 +176,8 @@ def _is_released(node: Any) -> bool:
         except RuntimeError:  # a custom Function's
             return True
         if isinstance(raw, (tuple, list)) or raw is None or raw.data is not None:
+            continue
+        if getattr(raw, "unpack_hook", None) is not None:  # a hook packed it as None: it would be called
             continue
         try:
             getattr(node, f"_saved_{role}")  # nothing is there to unpack, so no hook is called

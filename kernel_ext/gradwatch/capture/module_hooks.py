@@ -11,26 +11,44 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from gradwatch.capture.attribution import Intervals, ThreadIntervals
-from gradwatch.capture.ledger import tensors_within
-from gradwatch.capture.modules import tensors_in
+from gradwatch.capture.compiled_guards import GUARDED, are_guarded
+from gradwatch.capture.compiled_hooks import UntracedHooks
+from gradwatch.capture.modules import compiled_module, is_compilers, tensors_in
 from gradwatch.capture.names import readable_locals
+from gradwatch.capture.nested_tensors import tensors_within
 from gradwatch.capture.parameters import StorageClasses
-from gradwatch.capture.torch_internals import MODULE_CALL_CODE, function_modes, is_compiling, tracing_state
+from gradwatch.capture.told import say_nothing
+from gradwatch.capture.torch_internals import (
+    MODULE_CALL_CODE,
+    function_modes,
+    is_compiling,
+    is_functorch,
+    tracing_state,
+    without_function,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from gradwatch.capture.backward import BackwardCall
     from gradwatch.capture.modules import ModuleTable
     from gradwatch.capture.probes import Cost, Probe
+    from gradwatch.records import NoticeKind
 
 
 def _class_inputs(storages: StorageClasses, arguments: Any) -> None:
     """The batch: tensors without a grad_fn that are given to an outermost module call."""
-    for tensor in tensors_within(arguments):
-        if tensor.grad_fn is None:
-            storages.add_input(tensor)
+    with without_function():
+        for tensor in tensors_within(arguments):
+            if tensor.grad_fn is None:
+                storages.add_input(tensor)
+
+
+INSIDE_TRANSFORM = (
+    "Modules were called inside a functorch transform (torch.func): the gradients of their outputs there are not "
+    "observable."
+)
 
 
 class OutputGradients:
@@ -43,11 +61,22 @@ class OutputGradients:
         self._handles: list[Any] = []
         self._calls: dict[int, int] = {}
         self._last: tuple[Any, int, list[int]] | None = None
+        self.tell_once: Callable[[NoticeKind, str], None] = say_nothing
 
     def watch(self, table: ModuleTable, module: int, output: Any) -> None:
         """Hook every tensor of a module's output that has a grad_fn."""
+        if type(output) is torch.Tensor:
+            self._watch(table, module, (("", output),))
+        else:
+            with without_function():  # subclasses of the program's would see what is asked of them
+                self._watch(table, module, tensors_in(output))
+
+    def _watch(self, table: ModuleTable, module: int, output: Iterable[tuple[str, torch.Tensor]]) -> None:
         call = -1
-        for path, tensor in (("", output),) if type(output) is torch.Tensor else tensors_in(output):
+        for path, tensor in output:
+            if is_functorch(tensor):
+                self.tell_once("not observable", INSIDE_TRANSFORM)
+                continue
             node = tensor.grad_fn
             if node is None:
                 continue
@@ -112,14 +141,20 @@ class ModuleHooks:
         self._call_site = call_site
         self._nested: set[tuple[int, int]] = set()
         self._handles: list[Any] = []
+        self._untraced = UntracedHooks()
 
-    def start(self) -> None:
+    def start(self) -> str | None:
+        """Put the hooks in. Returns what is not known, where they must stay away or the compiler will see them."""
+        if are_guarded():
+            return GUARDED
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave),
         ]
+        return self._untraced.start(self._handles)
 
     def stop(self) -> None:
+        self._untraced.stop()
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -163,6 +198,9 @@ class ModuleHooks:
             self._drop_abandoned(intervals)
             parent = stack[-1][0] if stack else -1
         if number is None:
+            if compiled_module(module) is not None or is_compilers(module, sys._getframe(2)):
+                self._entered_wrapper(module, parent)
+                return
             number = self._table.discover(module, parent)
         if parent >= 0:
             self._nested.add((parent, number))
@@ -170,11 +208,19 @@ class ModuleHooks:
             _class_inputs(self.storages, (arguments, _keyword_arguments()))
         intervals.enter((number, *self._call_site()))
 
+    def _entered_wrapper(self, module: nn.Module, parent: int) -> None:
+        """What torch.compile put around a module, or made of one, is no module of the program's."""
+        if parent < 0 and compiled_module(module) is not None:
+            self._table.discover(module, parent)
+        self.intervals.mine().enter((parent, *self._call_site()))
+
     def _left(self, module: nn.Module, output: Any) -> None:
         intervals = self.intervals.mine()
         number = self._table.id_of(module)
         stack = intervals.stack
         if number is None or not stack:
+            if stack and (compiled_module(module) is not None or is_compilers(module, sys._getframe(2))):
+                intervals.leave()
             return  # entered before the recording began
         if stack[-1][0] != number:
             if all(place[0] != number for place in stack):
@@ -187,6 +233,11 @@ class ModuleHooks:
                 self.outputs.watch(self._table, number, output)
             if not stack:
                 self.outputs.forget_last()
+
+    def innermost(self) -> int:
+        """The id of the module whose call is running on this thread; -1 where none is."""
+        stack = self.intervals.mine().stack
+        return stack[-1][0] if stack and running_calls(sys._getframe()) else -1
 
     def outside_modules(self) -> None:
         """No module call is running on this thread: what a forward that raised left behind is dropped."""

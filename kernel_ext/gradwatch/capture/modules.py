@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +15,7 @@ from gradwatch.records import Module, ModuleOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from gradwatch.capture.names import Namer
 
@@ -32,6 +35,7 @@ class ModuleTable:
         self._on_root = on_root
         self._outputs: dict[tuple[int, str, int], int] = {}
         self._new_outputs: list[ModuleOutput] = []
+        self._wrappers: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
     def add_root(self, name: str, root: nn.Module) -> None:
         """Give ids to `root` and everything in it, and tell `on_root`."""
@@ -40,6 +44,11 @@ class ModuleTable:
         for path, module in named_modules(root):
             self._add(module, Module(-1, name, path, type(module).__name__))
         self._on_root(name, root)
+
+    @property
+    def count(self) -> int:
+        """How many modules were seen so far."""
+        return len(self._records) + len(self._wrappers)
 
     def roots(self) -> Iterator[tuple[str, nn.Module]]:
         for name, ref in list(self._roots.items()):
@@ -52,6 +61,11 @@ class ModuleTable:
         known = self._known.get(id(module))
         return known[1] if known is not None and known[0]() is module else None
 
+    def id_at(self, address: int) -> int:
+        """The id of the module whose `id()` is `address`; -1 where none that is known and alive has it."""
+        known = self._known.get(address)
+        return known[1] if known is not None and known[0]() is not None else -1
+
     def by_id(self) -> dict[int, tuple[nn.Module, Module]]:
         """The modules that are still there, with their records, by id."""
         pairs = [(ref(), number) for ref, number in list(self._known.values())]
@@ -61,7 +75,12 @@ class ModuleTable:
         """Give an id to a module first seen in a call: a root when nothing called it, else inside `parent`."""
         if parent < 0:
             frame = sys._getframe(1)  # the only way to the caller's names
-            self.add_root(self._namer.name_of(module, frame) or type(module).__name__, module)
+            root = self._namer.owner_of(module, frame) or module
+            model = compiled_module(root) or root
+            if self._wraps_a_root(model):
+                self._wrappers.add(model)
+            elif self.id_of(model) is None:
+                self.add_root(self._namer.name_of(root, frame) or type(model).__name__, model)
         else:
             owner = self._records[parent]
             self._rescan(owner.root)
@@ -70,6 +89,13 @@ class ModuleTable:
                 self._add(module, Module(-1, owner.root, path, type(module).__name__))
         found = self.id_of(module)
         return -1 if found is None else found
+
+    def _wraps_a_root(self, module: nn.Module) -> bool:
+        """Whether it is there for one known root alone (DDP does so): a name of its own would only rename that."""
+        if len(module._modules) != 1 or module._parameters or self.id_of(module) is not None:
+            return False
+        (inner,) = module._modules.values()
+        return any(inner is root for _, root in self.roots())
 
     def output(self, module: int, path: str, call: int) -> int:
         """The id of one output of one call of a module."""
@@ -101,6 +127,15 @@ class ModuleTable:
                 if self.id_of(module) is None:
                     self._add(module, Module(-1, root_name, path, type(module).__name__))
 
+    def look_again(self, name: str, root: nn.Module) -> None:
+        """Note where modules of a root are by now, and what class they have."""
+        for path, module in named_modules(root):
+            number = self.id_of(module)
+            if number is not None:
+                known = self._records[number]
+                if known.root == name and (known.path, known.class_name) != (path, type(module).__name__):
+                    self._add(module, Module(-1, name, path, type(module).__name__))
+
     def _add(self, module: nn.Module, record: Module) -> None:
         known = self.id_of(module)
         number = len(self._records) if known is None else known
@@ -113,9 +148,45 @@ class ModuleTable:
         self._unwritten[number] = None
 
 
-def named_modules(root: Any) -> Iterator[tuple[str, nn.Module]]:
-    """Torch's own, typed."""
-    return root.named_modules()
+def compiled_module(module: nn.Module) -> nn.Module | None:
+    """The module of the program's that `torch.compile(module)` put its wrapper around; None for any other module."""
+    if type(module).__name__ != "OptimizedModule" or not type(module).__module__.startswith("torch._dynamo"):
+        return None
+    inner = module._modules.get("_orig_mod")
+    return inner if isinstance(inner, nn.Module) else None
+
+
+_TORCH = Path(torch.__file__).parent
+_COMPILER = tuple(str(_TORCH / part) + os.sep for part in ("_dynamo", "_functorch", "_inductor"))
+_CALLING = (str(_TORCH / "nn" / "modules" / "module.py"), str(_TORCH / "fx") + os.sep)
+"""Files whose frames stand between a graph and whoever calls it."""
+
+
+def is_compilers(module: nn.Module, frame: FrameType | None) -> bool:
+    """Whether a module that is called from `frame` outwards is a graph that the compiler made, and calls itself."""
+    if not isinstance(module, torch.fx.GraphModule):
+        return False
+    while frame is not None and frame.f_code.co_filename.startswith(_CALLING):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(_COMPILER)
+
+
+def named_modules(root: nn.Module, *, every_path: bool = False) -> Iterator[tuple[str, nn.Module]]:
+    """Modules with their paths, in the order of torch's own, which a program may override; it also hashes modules.
+
+    A shared one comes once, or with `every_path` at each path. One that holds itself is not followed into itself.
+    """
+    seen: set[int] = set()
+    waiting: list[tuple[str, nn.Module, tuple[int, ...]]] = [("", root, ())]
+    while waiting:
+        path, module, above = waiting.pop()
+        if id(module) in (above if every_path else seen):
+            continue
+        seen.add(id(module))
+        yield path, module
+        above, prefix = (*above, id(module)), f"{path}." if path else ""
+        children: list[tuple[str, nn.Module | None]] = list(module._modules.items())
+        waiting += [(prefix + name, child, above) for name, child in reversed(children) if child is not None]
 
 
 def tensors_in(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:

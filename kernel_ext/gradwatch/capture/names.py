@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from inspect import CO_OPTIMIZED
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from gradwatch.capture.origins import LIBRARY
 
 if TYPE_CHECKING:
@@ -40,6 +42,24 @@ class Namer:
                     return name
             frame = frame.f_back
         return None
+
+    def owner_of(self, module: nn.Module, frame: FrameType | None) -> nn.Module | None:
+        """The module one of whose methods is running and that holds `module` as a part.
+
+        A training_step calls parts of its model, not the model.
+        """
+        while frame is not None:
+            if self._origins[frame.f_code.co_filename] >= LIBRARY:
+                with readable_locals(frame) as names:
+                    owner = names.get("self")
+                if isinstance(owner, nn.Module) and _holds(owner, module):
+                    return owner
+            frame = frame.f_back
+        return None
+
+
+def _holds(owner: nn.Module, module: nn.Module) -> bool:
+    return owner is not module and any(part is module for part in owner.modules())
 
 
 def _name_in_frame(value: object, frame: FrameType) -> str | None:
@@ -79,6 +99,6 @@ def _attribute_of(value: object, owner: object) -> str | None:
 
 def _key_of(value: object, names: Mapping[str, Any]) -> str | None:
     for name, candidate in list(names.items()):
-        if candidate is value and not name.startswith("_"):
+        if candidate is value and name != "self" and not name.startswith("_"):
             return name
     return None

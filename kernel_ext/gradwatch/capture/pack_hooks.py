@@ -12,19 +12,23 @@ attributes of saved tensors are dropped by autograd before pack is called.
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import weakref
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.utils.checkpoint
 
 from gradwatch.capture.deaths import Deaths
+from gradwatch.capture.recomputation import Recomputation
 from gradwatch.capture.torch_internals import (
     current_node,
     dispatch_modes,
     function_modes,
     hook_stack,
+    is_compiling,
     is_functorch,
     sequence_number,
     without_dispatch,
@@ -41,7 +45,14 @@ PackEvent = tuple[int, int, int, int, tuple[int, int]]
 """A save or a release: time (perf_counter_ns), storage address, bytes (a release: -1 - bytes), the sequence
 number of the node that saved it, and raw site keys of its line (user, project)."""
 
+_CHECKPOINT_FILE = torch.utils.checkpoint.__file__
+_FUNCTION_FILE = torch.autograd.function.__file__
+
+OWN_OUTPUT = -1
+"""The saver of what an operation of autograd's saved of its own result: its node has the handle's number."""
 NO_SITES = (-1, -1)
+NO_NODE = -(1 << 40)
+"""The number of a save by no node that a graph can have."""
 
 
 class SavedHandle:
@@ -71,6 +82,8 @@ class PackHooks:
         self._stepped_aside = threading.local()
         self._thread = 0
         self._original: tuple[Any, Any] | None = None
+        self._recomputation = Recomputation(self._recomputed)
+        self.sees_recomputation = False
         self.pair = (self._pack, self._unpack)
 
     def start(self) -> str | None:
@@ -87,6 +100,7 @@ class PackHooks:
         )  # to step aside
         hook_stack._saved_tensors_hooks_disable = self._disable  # likewise
         hook_stack._saved_tensors_hooks_enable = self._enable  # likewise
+        self.sees_recomputation = self._recomputation.start()
         return None
 
     def stop(self) -> None:
@@ -95,6 +109,7 @@ class PackHooks:
             return
         hook_stack._saved_tensors_hooks_disable, hook_stack._saved_tensors_hooks_enable = self._original  # give back
         self._original = None
+        self._recomputation.stop()
         if threading.get_ident() == self._thread:
             self._take_out()
 
@@ -171,13 +186,30 @@ class PackHooks:
             return  # it has no storage of its own; the walk finds those of its parts
         if self._call_site is not None:
             handle.sites = self._call_site()
+        self._saved(tensor, handle, handle.number, handle.sites)
+
+    def _saved(self, tensor: torch.Tensor, until: object, number: int, sites: tuple[int, int]) -> None:
+        """Note that a storage is held from now on, until `until` dies."""
         storage: Any = tensor.untyped_storage()
-        event = (perf_counter_ns(), storage._cdata, storage.nbytes(), handle.number, handle.sites)
-        self._held[self._releases.watch(handle)] = event
+        event = (perf_counter_ns(), storage._cdata, storage.nbytes(), number, sites)
+        self._held[self._releases.watch(until)] = event
         self._saves.append(event)
+
+    def _recomputed(self, tensor: torch.Tensor, until: object) -> None:
+        start = perf_counter_ns()
+        if self._original is not None and self._probe.enabled:
+            try:
+                with torch._C.DisableTorchFunction():
+                    if type(tensor) is torch.Tensor and tensor.layout is torch.strided and not is_functorch(tensor):
+                        self._saved(tensor, until, NO_NODE, NO_SITES)
+            except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+                self._probe.failed()
+        self._cost.since(start)
 
     def _unpack(self, handle: SavedHandle) -> torch.Tensor:
         tensor = handle.tensor
+        if is_compiling():
+            return tensor
         if handle.version is not None and tensor._version != handle.version:  # the version counter
             raise RuntimeError(_version_message(handle))
         return tensor
@@ -205,12 +237,27 @@ def _remember_origin(handle: SavedHandle, tensor: torch.Tensor) -> None:
         if not tensor.requires_grad:
             handle.origin = weakref.ref(tensor)
     elif isinstance(grad_fn, torch.autograd.function.BackwardCFunction):
-        handle.saver = id(grad_fn)
-        handle.origin = weakref.ref(tensor)
-    elif grad_fn._sequence_nr() == handle.number:
-        handle.saver = id(grad_fn)
+        if grad_fn._sequence_nr() == handle.number or _caller_file() == _FUNCTION_FILE:
+            # A custom Function saves it, which may have made it.
+            handle.saver = id(grad_fn)
+            handle.origin = weakref.ref(tensor)
+        else:
+            handle.origin = _Constant(tensor)
+    elif grad_fn._sequence_nr() == handle.number and _caller_file() != _CHECKPOINT_FILE:
+        handle.saver = OWN_OUTPUT
     else:
         handle.origin = _Constant(tensor)
+
+
+def _caller_file() -> str:
+    """Where the innermost Python function stands that saves: an op's own caller, `Function.apply`, or a checkpoint.
+
+    A checkpoint saves its inputs by no node: the latest node may well have made one, without saving it.
+    """
+    frame = sys._getframe(1)  # what called us, wherever it is
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_filename
 
 
 class _Constant:
@@ -234,7 +281,7 @@ def _version_message(handle: SavedHandle) -> str:
     if grad_fn is not None:
         name: str = grad_fn.name()
         if f"of {_PROVOKED_NODE}" not in words:  # since 2.13 the op is named as in the forward
-            name = re.sub(r"Backward\d*$", "", name)
+            name = re.sub(r"Backward(?:0|(\d+))?$", r"\1", name)
         origin = f", which is output {output_nr} of {name},"
     words = re.sub(r"\[[\w.]+ \[2, 3\]\]", lambda _: f"[{tensor.type()} {list(tensor.shape)}]", words, count=1)
     words = re.sub(r", which is output 0 of \w+,", lambda _: origin, words, count=1)
@@ -247,8 +294,8 @@ def _made_by(handle: SavedHandle) -> tuple[Any, int]:
     """The node that made the saved variable, as of now, and which of its outputs it is."""
     running = current_node()
     if handle.saver and running is not None:
-        is_own_output = handle.saver == id(running) or handle.number == running._sequence_nr()
-        if is_own_output:
+        by_number = handle.saver == OWN_OUTPUT and handle.number == running._sequence_nr()
+        if by_number or handle.saver == id(running):
             return running, handle.output_nr
     origin = handle.origin() if handle.origin is not None else None
     return (None, 0) if origin is None else (origin.grad_fn, origin.output_nr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import nn
@@ -12,20 +12,33 @@ from torch import nn
 from gradwatch.capture.deaths import Deaths
 from gradwatch.capture.ledger import plain_tensors
 from gradwatch.capture.modules import named_modules
-from gradwatch.capture.torch_internals import UninitializedTensor, is_compiling
+from gradwatch.capture.reducers import unsharded_in
+from gradwatch.capture.shapes import shape_of
+from gradwatch.capture.statistics_layout import PLAIN_TYPES
+from gradwatch.capture.torch_internals import (
+    UninitializedTensor,
+    compiled_autograd,
+    is_compiling,
+    without_function,
+)
 from gradwatch.records import Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(slots=True, eq=False)
 class Watched:
     """A leaf whose `.grad` is recorded. `hook` is set only where the program has hooks of its own."""
 
-    ref: weakref.ref[torch.Tensor]
+    ref: Callable[[], torch.Tensor | None]
     id: int
+    key: int
     hook: Any = None
+
+
+MAX_FOREIGN = 1000
+"""Leaves that are not recorded, after which those that are gone are forgotten."""
 
 
 class StorageClasses:
@@ -52,6 +65,13 @@ class StorageClasses:
                 ref = self._ref_of[address] = self._deaths.watch(storage)
                 self._address_of[ref] = address
 
+    def keep(self, leaf: torch.Tensor) -> None:
+        """Class a leaf's storage, if it is new: the program may have given the leaf other data."""
+        if type(leaf) in PLAIN_TYPES and leaf.layout is torch.strided:
+            address = leaf.untyped_storage()._cdata  # as above
+            if self._class_of.get(address) is None:
+                self.add(leaf, leaf_class(leaf))
+
     def add_input(self, tensor: torch.Tensor) -> None:
         """Class a tensor of the batch, unless it is a parameter or buffer."""
         for part in _plain_or_none(tensor):
@@ -73,6 +93,9 @@ def _plain_or_none(tensor: torch.Tensor) -> list[torch.Tensor]:
     except (RuntimeError, NotImplementedError):  # no storage to class
         return []
 
+
+Lazy: TypeAlias = "tuple[str, weakref.ref[nn.Module], Callable[[nn.Module], int | None]]"
+"""A root that had parameters without a shape when it was added, with what it was added by."""
 
 GradientState = tuple[int, int] | None
 """Identity and version of a leaf's `.grad`, or None where it has none."""
@@ -96,61 +119,142 @@ class ParameterTable:
         self._records: list[Parameter] = []
         self._unwritten: dict[int, None] = {}
         self._leaf_by_path: dict[str, Watched] = {}
+        self._stand_ins: dict[int, tuple[weakref.ref[torch.Tensor], Watched]] = {}
+        self._foreign: dict[int, weakref.ref[torch.Tensor]] = {}
+        self._lazy: list[Lazy] = []
 
     def gradient_states(self) -> list[GradientState]:
         """The state of every leaf's `.grad`, by id."""
+        if self._lazy:
+            self._add_made()
         states: list[GradientState] = []
         for watched in self._all:
             leaf: Any = watched.ref()
             gradient = None
-            if leaf is not None:
+            if leaf is not None and leaf.is_leaf:  # asked for its gradient, another warns
                 gradient = leaf.grad
-                if leaf._post_accumulate_grad_hooks and watched.hook is None:
+                if leaf._post_accumulate_grad_hooks and watched.hook is None and not compiled_autograd():
                     self._set_hook(watched, leaf)
-            states.append(None if gradient is None else (id(gradient), gradient._version))
+            states.append(None if gradient is None else (id(gradient), _version(gradient)))
         return states
+
+    def versions(self) -> list[int]:
+        """The version of every leaf, by id; -1 of those that are gone."""
+        leaves: Iterator[Any] = (watched.ref() for watched in self._all)
+        return [-1 if leaf is None or leaf.is_inference() else leaf._version for leaf in leaves]
 
     def changed_since(self, states: list[GradientState]) -> list[tuple[Watched, torch.Tensor]]:
         """Leaves whose `.grad` is there and differs from what `states` say."""
         changed: list[tuple[Watched, torch.Tensor]] = []
         for watched, state in zip(self._all, states, strict=False):
             leaf = watched.ref()
-            gradient = None if leaf is None else leaf.grad
-            if gradient is not None and (state is None or state[0] != id(gradient) or state[1] != gradient._version):
+            gradient = leaf.grad if leaf is not None and leaf.is_leaf else None
+            if gradient is not None and (state is None or state[0] != id(gradient) or state[1] != _version(gradient)):
                 changed.append((watched, gradient))
         return changed
 
+    @property
+    def count(self) -> int:
+        """How many leaves were ever added."""
+        return len(self._all)
+
+    def added_since(self, count: int) -> list[tuple[Watched, torch.Tensor]]:
+        """Leaves that were added since there were `count`, with the gradients that they have."""
+        found = ((watched, watched.ref()) for watched in self._all[count:])
+        return [(watched, leaf.grad) for watched, leaf in found if leaf is not None and leaf.grad is not None]
+
     def add_module(self, root_name: str, root: nn.Module, module_id: Callable[[nn.Module], int | None]) -> None:
         """Add every parameter of `root`, tied ones once with their aliases, and class the buffers."""
-        owners = dict(named_modules(root))
-        for parameter, paths in paths_by_parameter(root):
+        with without_function():  # subclasses of the program's would see what is asked of them
+            self._add_module(root_name, root, module_id)
+
+    def _add_module(self, root_name: str, root: nn.Module, module_id: Callable[[nn.Module], int | None]) -> None:
+        by_parameter = paths_by_parameter(root)
+        if any(isinstance(parameter, UninitializedTensor) for parameter, _ in by_parameter):
+            self._lazy.append((root_name, weakref.ref(root), module_id))
+        owners = dict(named_modules(root, every_path=True))
+        unsharded = unsharded_in(root)
+        sharded = {id(leaf): parameter for parameter, leaf in unsharded}
+        for found, paths in by_parameter:
+            parameter = sharded.get(id(found), found)
             if not isinstance(parameter, UninitializedTensor):
                 module = module_id(owners[paths[0].rpartition(".")[0]])
                 self._add(parameter, root_name, paths, -1 if module is None else module)
-        for buffer in root.buffers():
-            self.storages.add(buffer, "buffer")
+        for parameter, leaf in unsharded:
+            watched = self.find(parameter)
+            if watched is not None:
+                self.stand_in(leaf, watched)
+        for module in owners.values():
+            own: list[torch.Tensor | None] = list(module._buffers.values())
+            for buffer in own:
+                if buffer is not None:
+                    self.storages.add(buffer, "buffer")
+
+    def _add_made(self) -> None:
+        """Add the parameters that lazy modules have made since. Those that have not are looked at again."""
+        lazy, self._lazy = {id(ref): (name, ref, module_id) for name, ref, module_id in self._lazy}, []
+        for name, ref, module_id in lazy.values():
+            root = ref()
+            if root is not None:
+                self.add_module(name, root, module_id)
 
     def add_leaf(self, tensor: torch.Tensor, name: str) -> Watched:
         """Add a leaf that belongs to no module. One made anew every step keeps the id of the last."""
         path, count = name, 2
         while (taken := self._leaf_by_path.get(path)) is not None:
-            if taken.ref() is None and self._records[taken.id].shape == list(tensor.shape):
+            if taken.ref() is None and self._records[taken.id].shape == list(shape_of(tensor)):
                 return self._rebind(taken, tensor)
             path, count = f"{name}_{count}", count + 1
         watched = self._leaf_by_path[path] = self._add(tensor, "", [path], -1)
         return watched
 
     def _rebind(self, watched: Watched, tensor: torch.Tensor) -> Watched:
-        self._known = {key: other for key, other in self._known.items() if other is not watched}
-        watched.ref, watched.hook = weakref.ref(tensor), None
-        self._known[id(tensor)] = watched
+        if self._known.get(watched.key) is watched:
+            del self._known[watched.key]
+        watched.ref, watched.hook, watched.key = weakref.ref(tensor), None, id(tensor)
+        self._known[watched.key] = watched
         self.storages.add(tensor, leaf_class(tensor))
         return watched
 
     def find(self, tensor: torch.Tensor) -> Watched | None:
         """The leaf's entry, or None when it was never added."""
         watched = self._known.get(id(tensor))
-        return watched if watched is not None and watched.ref() is tensor else None
+        if watched is not None and watched.ref() is tensor:
+            return watched
+        stand_in = self._stand_ins.get(id(tensor))
+        return stand_in[1] if stand_in is not None and stand_in[0]() is tensor else None
+
+    def stand_in(self, leaf: torch.Tensor, watched: Watched) -> None:
+        """Backward reaches `leaf` in place of the parameter: FSDP made it from the shards of all ranks."""
+        known = self._stand_ins.get(id(leaf))
+        if known is None or known[0]() is not leaf:
+            self._stand_ins[id(leaf)] = weakref.ref(leaf), watched
+        self.storages.add(leaf, "parameter")
+
+    def let_go(self, tensor: torch.Tensor) -> Callable[[], None] | None:
+        """Hold a leaf in no way that it could tell, until what is returned is called. None where it is not held."""
+        self._foreign.pop(id(tensor), None)
+        held = self._known.get(id(tensor))
+        if held is None or held.ref() is not tensor:
+            return None
+        watched = held
+        watched.ref = lambda: tensor
+
+        def take_back() -> None:
+            watched.ref = weakref.ref(tensor)
+
+        return take_back
+
+    def is_foreign(self, tensor: torch.Tensor) -> bool:
+        """Whether a leaf was found to be none of those that are recorded."""
+        ref = self._foreign.get(id(tensor))
+        return ref is not None and ref() is tensor
+
+    def foreign(self, tensor: torch.Tensor) -> None:
+        """Remember that a leaf is none of those that are recorded."""
+        if len(self._foreign) >= MAX_FOREIGN:
+            self._foreign = {key: ref for key, ref in self._foreign.items() if ref() is not None}
+        self._foreign[id(tensor)] = weakref.ref(tensor)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -174,9 +278,13 @@ class ParameterTable:
         record = describe_leaf(tensor, root, paths, module)
         watched = self._known.get(id(tensor))
         if watched is not None and watched.ref() is tensor:
-            self._records[watched.id] = replace(record, id=watched.id)
+            record = replace(record, id=watched.id)
+            if record == self._records[watched.id]:
+                self.storages.keep(tensor)
+                return watched
+            self._records[watched.id] = record
         else:
-            watched = self._known[id(tensor)] = Watched(weakref.ref(tensor), len(self._records))
+            watched = self._known[id(tensor)] = Watched(weakref.ref(tensor), len(self._records), id(tensor))
             self._all.append(watched)
             self._records.append(replace(record, id=watched.id))
         self._unwritten[watched.id] = None
@@ -198,15 +306,23 @@ class ParameterTable:
         hooks.update(in_order)
 
 
+def _version(gradient: torch.Tensor) -> int:
+    return 0 if gradient.is_inference() else gradient._version
+
+
 def leaf_class(leaf: torch.Tensor) -> str:
     return "parameter" if isinstance(leaf, nn.Parameter) else "input"
 
 
 def paths_by_parameter(root: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:
+    """Parameters with every path that leads to them, in the order of torch's own named_parameters."""
     paths: dict[int, tuple[torch.Tensor, list[str]]] = {}
-    named: Iterable[tuple[str, torch.Tensor]] = root.named_parameters(remove_duplicate=False)
-    for path, parameter in named:
-        paths.setdefault(id(parameter), (parameter, []))[1].append(path)
+    for path, module in named_modules(root, every_path=True):
+        own: list[tuple[str, torch.Tensor | None]] = list(module._parameters.items())
+        for name, parameter in own:
+            if parameter is not None:
+                full = f"{path}.{name}" if path else name
+                paths.setdefault(id(parameter), (parameter, []))[1].append(full)
     return list(paths.values())
 
 
@@ -216,7 +332,7 @@ def describe_leaf(tensor: torch.Tensor, root: str, paths: list[str], module: int
         id=-1,
         root=root,
         path=paths[0],
-        shape=list(tensor.shape),
+        shape=list(shape_of(tensor)),
         dtype=str(tensor.dtype).removeprefix("torch."),
         device=str(tensor.device),
         numel=tensor.numel(),
@@ -226,4 +342,6 @@ def describe_leaf(tensor: torch.Tensor, root: str, paths: list[str], module: int
         module=module,
         aliases=paths[1:],
         tensor_type=type(tensor).__name__,
+        local_shape=list(local.shape) if local is not tensor else [],
+        placements=[repr(each) for each in getattr(tensor, "placements", ())],
     )

@@ -147,7 +147,11 @@ class Recorder:
         self._recording = recording
         _running.append(self)
         atexit.register(self._at_exit)
-        recording.start(self._writer, _named(self._model, recording.namer, frame))
+        try:
+            recording.start(self._writer, _named(self._model, recording.namer, frame))
+        except BaseException as error:  # of a module that raises when it is looked into
+            self.stop(f"could not start: {type(error).__name__}: {error}")
+            raise
 
     def step(self, *batch: Any, **named: Any) -> None:
         """End the step here. For programs without an optimizer; once called, it alone ends steps.

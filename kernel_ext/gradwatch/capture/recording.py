@@ -8,14 +8,18 @@ from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-import torch
+from torch import nn
 
 from gradwatch.capture.backward import BackwardCall, BackwardCalls
+from gradwatch.capture.compiled_backward import NO_HOOKS, CompiledBackward, uses_compiled_autograd
+from gradwatch.capture.compiled_graphs import CompiledGraphs
 from gradwatch.capture.deep_graphs import sweep
 from gradwatch.capture.graph_capture import GraphCapture, Lines, hook_nodes
 from gradwatch.capture.held import PackFold
 from gradwatch.capture.line_clock import LineClock
 from gradwatch.capture.lines import CallSites
+from gradwatch.capture.local_gradients import LocalGradients, part_seen
+from gradwatch.capture.loss_scale import LossScales
 from gradwatch.capture.module_hooks import ModuleHooks, OutputGradients
 from gradwatch.capture.modules import ModuleTable
 from gradwatch.capture.monitoring import is_supported
@@ -29,25 +33,31 @@ from gradwatch.capture.sites import SiteTable
 from gradwatch.capture.statistics_layout import unseen
 from gradwatch.capture.step_records import StepRecords, Tables
 from gradwatch.capture.steps import OpenStep, Steps
+from gradwatch.capture.swaps import TensorSwaps
+from gradwatch.capture.told import once
 from gradwatch.capture.torch_internals import (
     check_torch,
-    is_functorch,
+    compiled_autograd,
     sequence_number,
     tracing_state,
-    without_dispatch,
 )
 from gradwatch.capture.updates import Updates
 from gradwatch.errors import RecordingError
-from gradwatch.records import Notice
+from gradwatch.records import Graph, Ledger, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from torch import nn
+    import torch
 
     from gradwatch.capture.kept_steps import KeptSteps
-    from gradwatch.records import Detail, NoticeKind, Record, StepSource
+    from gradwatch.capture.loss_scale import Omission
+    from gradwatch.records import Detail, Record, StepSource
     from gradwatch.session.writer import SessionWriter
+
+
+LEDGERS_LOOKED_AT = 64
+"""How many ledgers, which differ with every size of a batch, have models looked at again for renamed parameters."""
 
 
 class Recording:
@@ -67,7 +77,9 @@ class Recording:
             for name in (
                 "module",
                 "graph",
+                "compiled region",
                 "parameter gradient",
+                "local gradient",
                 "module gradient",
                 "node gradient",
                 "saved tensor",
@@ -80,10 +92,18 @@ class Recording:
         self.namer = Namer(self.sites.origins)
         self.modules = ModuleTable(self.namer, self._root_found)
         self.calls = BackwardCalls(self._begin, self._end)
-        self.steps = Steps(self._step_ended, self._optimizes)
+        self.steps = Steps(self._step_ended, self._optimizes, self.parameters.versions)
         self.module_hooks = ModuleHooks(self.modules, self._probes["module"], self.cost, self._module_call_site)
         self.module_hooks.storages = self.parameters.storages
+        self.compiled = CompiledGraphs(self.modules, self.sites, self._probes["compiled region"])
+        self.compiled.innermost_module = self.module_hooks.innermost
+        self.compiled_backward = CompiledBackward(self._tell)
         self.optimizer_hooks = OptimizerHooks(self._before_optimizer, self._after_optimizer)
+        told = (self._probes["optimizer"], self.cost)
+        self.loss_scales = LossScales(told, self.optimizer_hooks.awaited, self._optimizer_unseen)
+        self.loss_scales.latest_call = self.steps.latest_call
+        self.local = LocalGradients((self.parameters, self.modules), (self._probes["local gradient"], self.cost))
+        self.local.current, self.local.tell = self.calls.current, self._tell
         self.rows = RowPool()
         self.updates = Updates(self.rows)
         self.pack_hooks: PackHooks | None = None
@@ -91,7 +111,10 @@ class Recording:
         self._marks: dict[int, int] = {}
         self._discovers = True
         self._told: set[int] = set()
-        self._unknown_leaves: set[int] = set()
+        self._told_parts: set[str] = set()
+        self.swaps = TensorSwaps(self.parameters)
+        self._ledgers_seen = 0
+        self._looked_at: set[tuple[int, int]] = set()
         self._outermost: list[BackwardCall] = []
         self._overlapping = threading.Lock()
         self._on = False
@@ -128,6 +151,8 @@ class Recording:
         lines = Lines(self.module_hooks.intervals, self.clock)
         self.graph = GraphCapture(lines, self.parameters, self.sites, self._write_now)
         self.graph.unknown_leaf = self._unknown_leaf
+        self.graph.tell_once = once(self._tell)
+        self.graph.compiled = self.compiled
         self._on = True
         self._discovers = True
         for name, root in (roots or {}).items():
@@ -136,12 +161,20 @@ class Recording:
         self._roots = frozenset(roots or ())
         if self.detail != "parameters":
             self.module_hooks.outputs = OutputGradients(self._probes["module gradient"], self.cost, self.calls.current)
+            self.module_hooks.outputs.tell_once = self.graph.tell_once
         if self.detail == "nodes":
             self._start_pack_hooks()
+        self.graph.sees_recomputation = self.pack_hooks is not None and self.pack_hooks.sees_recomputation
         if roots is None or self.detail != "parameters" or self._held:
-            self.module_hooks.start()
+            self._tell_partial(self.module_hooks.start())
+        else:
+            self.local.start()
+        if self._held:
+            self.compiled.start()
+        self.swaps.start()
         self.calls.start()
         self.optimizer_hooks.start()
+        self.loss_scales.start()
         for notice in self._notices:
             self.records.write(notice)
         if self.kept is not None:
@@ -153,6 +186,7 @@ class Recording:
     def stop(self) -> None:
         """Take the hooks out and write what is left."""
         self._remove_hooks()
+        self._guarded("step", self._look_again)
         self._guarded("step", self.steps.finish)
         self.records.finish()
         if self.kept is not None:
@@ -172,10 +206,14 @@ class Recording:
 
     def _remove_hooks(self) -> None:
         self._on = False
+        self.swaps.stop()
         self.calls.stop()
         self.optimizer_hooks.stop()
+        self.loss_scales.stop()
         self.module_hooks.stop()
+        self.compiled.stop()
         self.parameters.remove_hooks()
+        self.local.stop()
         for call in self.calls.active:
             _remove(call.node_hooks)
         if self.pack_hooks is not None:
@@ -185,7 +223,7 @@ class Recording:
     def _start_pack_hooks(self) -> None:
         site = None if self.clock is not None else self._pack_call_site
         hooks = PackHooks(self._probes["saved tensor"], self.cost, site)
-        reason = hooks.start()
+        reason = NO_HOOKS if uses_compiled_autograd() else hooks.start()
         if reason is not None:
             self._tell(Notice("partial", f"Held memory is read at each backward call only: {reason}."))
             return
@@ -205,10 +243,17 @@ class Recording:
                 sweep()
                 call = self._new_call(options)
                 if call.call == "backward" and call.is_outermost:
-                    call.loss = _value_of(outputs)
+                    call.loss = self.loss_scales.read(outputs)
                 self.steps.call_began(call)
-                self._read_graph(call, outputs)
                 if call.is_outermost:
+                    self._guarded("local gradient", lambda: self.local.begin(call))
+                if self.compiled_backward.begins(self.module_hooks.outputs, self.pack_hooks):
+                    self.pack_hooks = self.graph.pack_fold = None
+                self._read_graph(call, outputs)
+                if self._discovers and not self._held:
+                    call.outputs = outputs
+                if call.is_outermost:
+                    self._guarded("local gradient", lambda: self.local.graph_was_read(call))
                     self._note_overlaps(call, outputs)
                 if call.call == "backward":
                     call.gradient_states = self.parameters.gradient_states()
@@ -224,7 +269,9 @@ class Recording:
 
     def _give_up(self, call: BackwardCall | None) -> None:
         if call is not None:
+            call.outputs = ()
             call.ended = True
+            self.local.end(call)
             if call in self._outermost:
                 self._outermost.remove(call)
 
@@ -246,7 +293,6 @@ class Recording:
             parent=self.calls.enclosing(),
             thread=threading.get_ident(),
             rows=rows,
-            lease=rows.lease,
             retain_graph=bool(options.get("retain_graph")),
             create_graph=bool(options.get("create_graph")),
             has_inputs=bool(options.get("inputs")),
@@ -266,7 +312,7 @@ class Recording:
             self._replay_packs()
             if self._held or (self._discovers and not len(self.parameters)):
                 self.graph.read(call, outputs)
-            if self.detail == "nodes" and call.walk is not None:
+            if self.detail == "nodes" and call.walk is not None and not compiled_autograd():
                 hook_nodes(call, self._probes["node gradient"], self.cost)
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             probe.failed()
@@ -275,6 +321,7 @@ class Recording:
         start = perf_counter_ns()
         try:
             _remove(call.node_hooks)
+            self.local.end(call)
             call.walk = None  # holds the graph
             with unseen():
                 self._guarded("parameter gradient", lambda: self._collect_gradients(call))
@@ -324,29 +371,43 @@ class Recording:
         changed = [(watched, gradient) for watched, gradient in changed if watched.id not in call.read_early]
         if call.overlaps:
             changed = _mine_alone(call, changed)
+        elif not self._held and call.error is None:
+            changed += self._made_since(call, len(changed))
+        call.outputs = ()
         rows = call.rows.add_many([gradient for _, gradient in changed])
-        for (watched, gradient), row in zip(changed, rows, strict=True):
-            self._note_gradient(call, watched, gradient, row)
+        for (watched, _), row in zip(changed, rows, strict=True):
+            self._note_gradient(call, watched, row)
+
+    def _made_since(self, call: BackwardCall, changed: int) -> list[tuple[Watched, torch.Tensor]]:
+        """Where graphs are not walked: leaves made since, looked for when the number of changed ones is a new one."""
+        count = self.parameters.count
+        if (changed, count) in self._looked_at:
+            return []
+        self._looked_at.add((changed, count))
+        self._look_again()
+        if call.outputs:
+            self.graph.read_leaves(call, call.outputs)
+        return self.parameters.added_since(count)
 
     def _optimizes(self, optimizer: torch.optim.Optimizer, calls: list[BackwardCall]) -> bool:
         """Whether the optimizer has a parameter that one of the calls reached."""
-        reached = {number for call in calls for number, _ in call.parameter_rows}
+        reached = {number for call in calls for number, _ in (*call.parameter_rows, *call.local_rows)}
         leaves = (self.parameters.find(leaf) for group in optimizer.param_groups for leaf in group["params"])
         return any(watched is not None and watched.id in reached for watched in leaves)
 
     def _add_gradient(self, call: BackwardCall, watched: Watched, gradient: torch.Tensor) -> None:
-        self._note_gradient(call, watched, gradient, call.rows.add(gradient))
+        self._note_gradient(call, watched, call.rows.add(gradient))
 
-    def _note_gradient(self, call: BackwardCall, watched: Watched, gradient: torch.Tensor, row: int) -> None:
+    def _note_gradient(self, call: BackwardCall, watched: Watched, row: int) -> None:
         call.parameter_rows.append((watched.id, row))
-        if row >= 0:
-            self.updates.read_gradients[watched.id] = (id(gradient), gradient._version, call, row)
-        part = call.rows.labels.get(row)
-        if (row < 0 or part) and watched.id not in self._told:
+        if row < 0 and watched.id not in self._told:
             self._told.add(watched.id)
-            kind: NoticeKind = "not observable" if row < 0 else "partial"
-            text = f"gradient: {call.rows.why_not if row < 0 else f'its {part} alone'}"
-            self._tell(Notice(kind, text, subject_kind="parameter", subject=watched.id))
+            text = f"gradient: {call.rows.why_not}"
+            self._tell(Notice("not observable", text, subject_kind="parameter", subject=watched.id))
+        part = call.rows.labels.get(row)
+        if part is not None and part not in self._told_parts:
+            self._told_parts.add(part)
+            self._tell(Notice("partial", part_seen(part)))
 
     def _gradient_accumulated(self, watched: Watched, leaf: torch.Tensor) -> None:
         probe = self._probes["parameter gradient"]
@@ -362,15 +423,16 @@ class Recording:
             probe.failed()
         self.cost.since(start)
 
-    def _before_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+    def _before_optimizer(self, optimizer: torch.optim.Optimizer, number: int, has_closure: bool) -> None:  # noqa: FBT001 # OptimizerHooks' call
         start = perf_counter_ns()
         with unseen():
-            self._guarded("optimizer", lambda: self._measure_before(optimizer, number))
+            self._guarded("optimizer", lambda: self._measure_before(optimizer, number, has_closure=has_closure))
         self.cost.since(start)
 
-    def _measure_before(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+    def _measure_before(self, optimizer: torch.optim.Optimizer, number: int, *, has_closure: bool) -> None:
+        self.steps.optimizer_begins()
         self._adopt_parameters_of(optimizer)
-        self.updates.before(optimizer, number, self.parameters)
+        self.updates.before(optimizer, number, self.parameters, has_closure=has_closure)
 
     def _after_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
         start = perf_counter_ns()
@@ -381,6 +443,13 @@ class Recording:
             measured = self.updates.take(optimizer)
             self._guarded("step", lambda: self.steps.optimizer_stepped(number, measured))
         self.cost.since(start)
+
+    def _optimizer_unseen(self, optimizer: torch.optim.Optimizer, omission: Omission) -> None:
+        """A scaler was asked for a step of the optimizer, and called none that its hooks see."""
+        if self.kept is not None:
+            self._guarded("kept step", self.kept.look)
+        number = self.optimizer_hooks.id_of(optimizer)
+        self._guarded("step", lambda: self.steps.optimizer_stepped(number, omission))
 
     def explicit_step(self) -> None:
         start = perf_counter_ns()
@@ -412,8 +481,6 @@ class Recording:
 
     def _step_ended(self, step: OpenStep, source: StepSource, end_ns: int) -> None:
         sweep()
-        # Before the step's rows are given back: another thread's optimizer might take a reused table for its own.
-        self.updates.read_gradients.clear()
         self.records.add(step, source, end_ns)
         if source != "backward" and self._on:
             self._keep_between_steps()
@@ -429,24 +496,34 @@ class Recording:
 
     def _unknown_leaf(self, leaf: torch.Tensor) -> Watched | None:
         """A leaf that no table knows: a parameter made since, or one of no module."""
-        if id(leaf) in self._unknown_leaves:
+        if self.parameters.is_foreign(leaf):
             return None
-        watched_roots = [(name, root) for name, root in self.modules.roots() if name in self._roots or self._discovers]
-        for name, root in watched_roots:
-            self.parameters.add_module(name, root, self.modules.id_of)
-        watched = self.parameters.find(leaf)
+        watched = None
+        if isinstance(leaf, nn.Parameter):
+            self._look_again()
+            watched = self.parameters.find(leaf)
         if watched is None and self._discovers:
             frame = sys._getframe(2)  # the only way to the caller's names
-            watched = self.parameters.add_leaf(leaf, self.namer.name_of(leaf, frame) or "leaf")
+            parameter = self.local.parameter_of(leaf)
+            watched = self.parameters.add_leaf(parameter, self.namer.name_of(parameter, frame) or "leaf")
+            if parameter is not leaf:
+                self.parameters.stand_in(leaf, watched)
         if watched is None:
-            self._unknown_leaves.add(id(leaf))
+            self.parameters.foreign(leaf)
         return watched
+
+    def _look_again(self) -> None:
+        """Take in which parameters and modules the models have by now, and under which names."""
+        for name, root in self.modules.roots():
+            if name in self._roots or self._discovers:
+                self.modules.look_again(name, root)
+                self.parameters.add_module(name, root, self.modules.id_of)
 
     def _adopt_parameters_of(self, optimizer: torch.optim.Optimizer) -> None:
         """Parameters that only the optimizer knows. Their first gradient is read now: no hook saw it."""
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                if self.parameters.find(parameter) is None:
+                if parameter.is_leaf and self.parameters.find(parameter) is None:
                     watched = self._unknown_leaf(parameter)
                     call = self.steps.latest_call()
                     if watched is not None and call is not None and parameter.grad is not None:
@@ -469,7 +546,15 @@ class Recording:
         self._tell(notice)
 
     def _write_now(self, record: Record) -> bool:
+        # What is pruned, parametrized, moved or cast has another graph, or another ledger, from then on.
+        self._ledgers_seen += isinstance(record, Ledger)
+        if self._ledgers_seen <= LEDGERS_LOOKED_AT or isinstance(record, Graph):
+            self._look_again()
         return self.records.write(record, self.steps.number)
+
+    def _tell_partial(self, text: str | None) -> None:
+        if text is not None:
+            self._tell(Notice("partial", text))
 
     def _tell(self, notice: Notice) -> None:
         if self._on:
@@ -490,14 +575,3 @@ def _remove(hooks: list[Any]) -> None:
     for hook in hooks:
         hook.remove()
     hooks.clear()
-
-
-def _value_of(outputs: Sequence[Any]) -> float | None:
-    """The value of a single scalar root on the CPU: elsewhere reading it would wait for the device."""
-    if len(outputs) != 1 or type(outputs[0]) is not torch.Tensor:
-        return None
-    root: torch.Tensor = outputs[0]
-    if root.numel() != 1 or root.device.type != "cpu" or root.is_complex() or is_functorch(root):
-        return None
-    with without_dispatch():  # the program's modes must not see it
-        return float(root.detach().double().item())

@@ -163,8 +163,15 @@ class SiteTable:
 
         self._duplicates[address] = weakref.ref(code, forget)
 
+    def site_at(self, place: Place) -> int:
+        """Return the site id of a place that is known without its code: a compiler's stack traces are text."""
+        with self._lock:
+            return self._intern_place(place)
+
     def _intern(self, key: int) -> int:
-        place = self.place(key)
+        return self._intern_place(self.place(key))
+
+    def _intern_place(self, place: Place) -> int:
         known = self._ids_by_place.get(place)
         if known is not None:
             return known

@@ -67,8 +67,6 @@ class StatisticRows:
         self._arena = Arena()
         self._addresses = self._arena.addresses
         self._devices: dict[int, DeviceRows] = {}
-        self.lease = 0
-        """How often the table was handed out: RowPool counts, to tell one use from the next."""
         self.histogram = histogram
         if self._kernel is not None:
             self._read_held, self._read = self._kernel.statistics_held, self._kernel.statistics

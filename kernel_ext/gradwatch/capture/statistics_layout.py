@@ -127,7 +127,7 @@ def _resolve_layout(tensor: Tensor) -> Resolved:
     if tensor._is_zerotensor():
         return Resolved(implicit_zeros=tensor.numel() * (2 if tensor.is_complex() else 1))
     if tensor.layout == torch.sparse_coo:
-        return _with_implicit_zeros(tensor, tensor.coalesce().values())
+        return _resolve_sparse(tensor)
     if tensor.layout in _COMPRESSED:
         return _with_implicit_zeros(tensor, tensor.values())
     if tensor.is_nested:
@@ -147,6 +147,12 @@ def _why_not(tensor: Tensor) -> str | None:
     if tensor.dtype not in READABLE and not tensor.is_complex():
         return f"dtype {str(tensor.dtype).removeprefix('torch.')}"
     return None
+
+
+def _resolve_sparse(tensor: Tensor) -> Resolved:
+    if tensor.is_cuda and not tensor.is_coalesced():
+        return Resolved(unobserved="sparse and not coalesced: adding up its entries would wait for the device")
+    return _with_implicit_zeros(tensor, tensor.coalesce().values())
 
 
 def _with_implicit_zeros(tensor: Tensor, values: Tensor) -> Resolved:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradwatch.capture.device_values import is_capturing
 from gradwatch.capture.graph import column
 from gradwatch.capture.held import held_from_hooks, held_from_walk
 from gradwatch.records import (
@@ -69,9 +70,18 @@ class EndedStep:
     end_ns: int
     cost_ns: int
 
+    def start_copies(self) -> None:
+        """All at once: a copy that begins when the one before it has landed comes a step late."""
+        for each in [*self.step.calls, *self.step.optimizers]:
+            each.rows.flush()
+
     def is_ready(self) -> bool:
         step = self.step
-        return all(call.rows.is_ready() for call in step.calls) and all(each.is_ready() for each in step.optimizers)
+        return (
+            all(call.rows.is_ready() and (call.loss is None or call.loss.is_ready()) for call in step.calls)
+            and all(each.is_ready() for each in step.optimizers)
+            and all(each.is_ready() for each in step.omissions)
+        )
 
 
 class StepRecords:
@@ -98,7 +108,11 @@ class StepRecords:
         """Queue an ended step and write what is ready."""
         spent = self._cost.nanoseconds - self._cost_before
         self._cost_before = self._cost.nanoseconds
-        self._waiting.append(EndedStep(step, source, end_ns, spent))
+        ended = EndedStep(step, source, end_ns, spent)
+        self._waiting.append(ended)
+        if is_capturing():
+            return  # no copy of ours, and no question to the device, may become part of the program's graph
+        ended.start_copies()
         while self._waiting and self._waiting[0].is_ready():
             self._write_step(self._waiting.popleft())
 
@@ -122,8 +136,8 @@ class StepRecords:
         for call in step.calls:
             self._write_each(_call_records(step.number, call), ended)
         self._write_each((measured.record(step.number) for measured in step.optimizers), ended)
-        for rows in [*(call.rows for call in step.calls), *(each for used in step.optimizers for each in used.rows)]:
-            self._release(rows)
+        for each in [*step.calls, *step.optimizers]:
+            self._release(each.rows)
         record = _step_record(ended)
         self._writer.write(record, time_ns=ended.end_ns, step=step.number)
         if self.seen is not None:
@@ -144,7 +158,9 @@ class StepRecords:
 
 def _step_record(ended: EndedStep) -> Step:
     step = ended.step
-    loss = next((call.loss for call in reversed(step.calls) if call.loss is not None), None)
+    read = [call.loss.loss_and_scale() for call in reversed(step.calls) if call.loss is not None]
+    loss = next((loss for loss, _ in read if loss is not None), None)
+    skips = sum(omission.is_skip() for omission in step.omissions)
     finite = loss is not None and bool(np.isfinite(loss))
     interrupted = next((call.error for call in step.calls if call.error), None)
     return Step(
@@ -153,11 +169,13 @@ def _step_record(ended: EndedStep) -> Step:
         start_ns=step.start_ns,
         end_ns=ended.end_ns,
         backward_count=len(step.calls),
-        optimizer_count=len(step.stepped),
+        optimizer_count=len(step.stepped) - skips,
         cost_ns=ended.cost_ns,
         loss=loss if finite else None,
         loss_nonfinite=None if loss is None or finite else _spell(loss),
         interrupted=interrupted,
+        loss_scale=next((scale for _, scale in read if scale is not None), None),
+        skipped=skips > 0 or any(measured.is_skip() for measured in step.optimizers),
     )
 
 
@@ -186,6 +204,7 @@ def _call_records(step: int, call: BackwardCall) -> Iterator[Record]:
     )
     kinds: list[tuple[SubjectKind, list[tuple[int, int]]]] = [
         ("parameter", call.parameter_rows),
+        ("local", call.local_rows),
         ("module", call.module_rows),
         ("node", call.node_rows),
     ]

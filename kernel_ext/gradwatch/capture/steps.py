@@ -2,7 +2,8 @@
 
 A step ends when every optimizer of the step before has stepped: a GAN's two optimizers share one, and
 micro-batches before one optimizer step belong together. Where there is no optimizer, each outermost
-`.backward()` is a step; once `recorder.step()` was called, it alone decides.
+`.backward()` is a step; where there is one whose steps no hook sees (a compiled step runs none), a step ends
+when parameters were found changed. Once `recorder.step()` was called, it alone decides.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 import torch
+
+from gradwatch.capture.loss_scale import Omission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +39,7 @@ class OpenStep:
     calls: list[BackwardCall] = field(default_factory=list["BackwardCall"])
     optimizers: list[MeasuredStep] = field(default_factory=list["MeasuredStep"])
     stepped: list[int] = field(default_factory=list[int])
+    omissions: list[Omission] = field(default_factory=list[Omission])
 
 
 class Steps:
@@ -45,7 +49,12 @@ class Steps:
         self,
         close: Callable[[OpenStep, StepSource, int], None],
         optimizes: Callable[[torch.optim.Optimizer, list[BackwardCall]], bool],
+        versions: Callable[[], list[int]] = list,
     ) -> None:
+        self._versions = versions
+        self._versions_seen: list[int] | None = None
+        self._by_change = False
+        self._hooks_fire = False
         self._close = close
         self._optimizes = optimizes
         self._open = OpenStep(0, time_ns())
@@ -73,6 +82,8 @@ class Steps:
     def call_began(self, call: BackwardCall) -> None:
         """A backward call begins: calls since the last optimizer step are loose until one claims them."""
         with self._lock:
+            if call.is_outermost and not self._hooks_fire and (self._source is None or self._by_change):
+                self._look_for_change()
             call.index = len(self._open.calls) + len(self._loose)
             self._loose.append(call)
 
@@ -86,31 +97,50 @@ class Steps:
             self._claim()
         if not call.is_outermost or self._is_running():
             return
+        self._versions_seen = self._versions() if self._source is None or self._by_change else None
         if self._source == "optimizer" and self._all_stepped():
             self._claim()
             self._end("optimizer")  # the optimizers stepped inside this call's hooks
         elif self._source is None and self._outermost_loose() > 1 and not self._awaits_optimizer():
             self._source = "backward"
             self._split_loose()
-        elif self._source == "backward" and _ends_a_step(call):
+        elif self._source == "backward" and not self._by_change and _ends_a_step(call):
             self._claim()
             self._end("backward")
 
-    def optimizer_stepped(self, optimizer: int, measured: MeasuredStep | None) -> None:
-        """An optimizer stepped: its step claims the loose calls."""
+    def _look_for_change(self) -> None:
+        """End the step where parameters changed since the last call: an optimizer stepped, and no hook saw it."""
+        if all(call.call == "grad" for call in self._loose):
+            return  # no optimizer would use what they gave
+        if self._is_running() or self._versions_seen in (None, self._versions()):
+            return
+        if self._by_change or self._optimizer_in_sight():
+            self._source, self._by_change = "backward", True
+            self._claim()
+            self._end("backward")
+
+    def optimizer_begins(self) -> None:
+        """An optimizer's hooks run: it will say when it stepped. Until then parameters may change between calls."""
+        self._hooks_fire, self._by_change = True, False
+
+    def optimizer_stepped(self, optimizer: int, measured: MeasuredStep | Omission | None) -> None:
+        """An optimizer stepped, or a scaler saw to it that it did not: its step claims the loose calls."""
         with self._lock:
             self._optimizer_stepped(optimizer, measured)
 
-    def _optimizer_stepped(self, optimizer: int, measured: MeasuredStep | None) -> None:
+    def _optimizer_stepped(self, optimizer: int, measured: MeasuredStep | Omission | None) -> None:
         if self._source in (None, "backward"):
             self._source = "optimizer"
+            self.optimizer_begins()
         if self._source == "optimizer" and optimizer in self._open.stepped:
             self._end("optimizer")
         self._claim()
         for call in self._loose:
             call.stepped_inside = True
         self._open.stepped.append(optimizer)
-        if measured is not None:
+        if isinstance(measured, Omission):
+            self._open.omissions.append(measured)
+        elif measured is not None:
             self._open.optimizers.append(measured)
         if self._source == "optimizer" and not self._is_running() and self._all_stepped():
             self._end("optimizer")

@@ -46,11 +46,25 @@ dispatch_modes: Callable[[], int] = _C._len_torch_dispatch_stack
 is_functorch: Callable[[Any], bool] = _C._functorch.is_functorch_wrapped_tensor
 """Whether a tensor is the wrapper of a torch.func transform: it has no storage."""
 
+
+def dual_level() -> int:
+    """How many levels of forward-mode AD are entered, less one; -1: none."""
+    return getattr(torch.autograd.forward_ad, "_current_level", -1)
+
+
 hook_stack: Any = _C._autograd
 """The module that keeps the stack of saved-tensor hooks: `_push_`, `_pop_`, `_top_saved_tensors_default_hooks`."""
 
 is_compiling: Callable[[], bool] = torch.compiler.is_compiling
 """Whether the compiler is tracing: hook bodies must then leave at once."""
+
+_tracing_context: Any = getattr(getattr(torch, "_guards", None), "TracingContext", None)
+
+
+def is_tracing() -> bool:
+    """Whether the compiler is at work on this thread: before torch 2.13, AOTAutograd's tracing is not "compiling"."""
+    return is_compiling() or (_tracing_context is not None and _tracing_context.try_get() is not None)
+
 
 _COMPILED_AUTOGRAD = "torch._dynamo.compiled_autograd"
 

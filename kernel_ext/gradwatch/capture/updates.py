@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gradwatch.capture.device_values import DeviceValues, is_capturing
 from gradwatch.capture.graph import column
 from gradwatch.capture.statistics_cpu import CODES, Kernel, load_kernel
-from gradwatch.capture.statistics_layout import PLAIN_TYPES
+from gradwatch.capture.statistics_layout import PLAIN_TYPES, extent_of
 from gradwatch.records import OptimizerStep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradwatch.capture.backward import BackwardCall
     from gradwatch.capture.parameters import ParameterTable
     from gradwatch.capture.row_pool import RowPool
     from gradwatch.capture.statistics import StatisticRows
@@ -37,13 +37,21 @@ class MeasuredStep:
     optimizer: int
     optimizer_class: str
     subjects: list[int]
-    gradients: list[tuple[StatisticRows, int]]
-    rows: list[StatisticRows]
+    rows: StatisticRows
+    gradients: list[int]
     comparisons: list[CpuSamples | DeviceSamples]
+    has_closure: bool = False
+    used: list[bool] | None = None
+    fused_scaling: DeviceValues | None = None
     is_complete: bool = False
 
     def is_ready(self) -> bool:
-        return all(rows.is_ready() for rows in self.rows) and all(each.is_ready() for each in self.comparisons)
+        parts = [self.rows, *self.comparisons]
+        return all(each.is_ready() for each in parts) and (self.fused_scaling is None or self.fused_scaling.is_ready())
+
+    def is_skip(self) -> bool:
+        """Whether the optimizer's own kernel was told of NaN or Inf, and left the parameters as they were."""
+        return self.fused_scaling is not None and bool(self.fused_scaling.values()[1])
 
     def record(self, step: int) -> OptimizerStep:
         """The record, once ready; before that it waits for the device."""
@@ -53,18 +61,29 @@ class MeasuredStep:
         for each in self.comparisons:
             norms[each.places], ratios[each.places] = each.norms_and_ratios()
             sampled += [self.subjects[i] for i, numel in zip(each.places, each.numels, strict=True) if numel > SAMPLE]
+        used: Any = slice(None)
+        if self.used is not None:
+            used = np.array(self.used, bool)
+            sampled = [subject for i, subject in enumerate(self.subjects) if self.used[i] and subject in sampled]
         return OptimizerStep(
             step=step,
             optimizer=self.optimizer,
             optimizer_class=self.optimizer_class,
-            subjects=column(self.subjects, "<u4"),
+            subjects=column(np.array(self.subjects)[used], "<u4"),
             columns={
-                "gradient_norm": column(_gradient_norms(self.gradients), "<f4"),
-                "parameter_norm": column(norms, "<f4"),
-                "update_ratio": column(ratios, "<f4"),
+                "gradient_norm": column(self._gradient_norms()[used], "<f4"),
+                "parameter_norm": column(norms[used], "<f4"),
+                "update_ratio": column(ratios[used], "<f4"),
             },
             sampled=sampled,
         )
+
+    def _gradient_norms(self) -> NDArray[np.float64]:
+        rows = np.array(self.gradients, np.int64)
+        norms = np.full(len(rows), np.nan)
+        norms[rows >= 0] = self.rows.norms(rows[rows >= 0])
+        scale = None if self.fused_scaling is None else self.fused_scaling.values()[0]
+        return norms / scale if scale else norms
 
 
 @dataclass(slots=True, eq=False)
@@ -142,10 +161,11 @@ class DeviceSamples:
         result = torch.stack([_norm(each) for each in [*self._before, *changes]])
         self.tensors, self._before = [], []
         if result.device.type == "cuda":
-            self._result = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
-            self._result.copy_(result, non_blocking=True)
-            self._arrived = torch.cuda.Event()
-            self._arrived.record()
+            with torch.cuda.device(result.device):
+                self._result = torch.empty(result.shape, dtype=result.dtype, device="cpu", pin_memory=True)
+                self._result.copy_(result, non_blocking=True)
+                self._arrived = torch.cuda.Event()
+                self._arrived.record()
         else:
             self._result = result
 
@@ -181,30 +201,38 @@ class Updates:
         self._pool = pool
         self._open: weakref.WeakKeyDictionary[torch.optim.Optimizer, MeasuredStep] = weakref.WeakKeyDictionary()
         self._plans: weakref.WeakKeyDictionary[torch.optim.Optimizer, Plan] = weakref.WeakKeyDictionary()
-        self.read_gradients: dict[int, tuple[int, int, BackwardCall, int]] = {}
-        """By parameter: id and version of a gradient that a backward call read, the call, and its row."""
 
-    def before(self, optimizer: torch.optim.Optimizer, number: int, parameters: ParameterTable) -> None:
-        """Read the gradients that the optimizer is about to use, and sample the parameters."""
-        leaves = [leaf for group in optimizer.param_groups for leaf in group["params"] if leaf.grad is not None]
+    def before(
+        self, optimizer: torch.optim.Optimizer, number: int, parameters: ParameterTable, *, has_closure: bool = False
+    ) -> None:
+        """Read the gradients that the optimizer is about to use, and sample the parameters.
+
+        They are read although a backward call has read them: what a scaler, or the program through `.data`, did
+        to them since, no version tells. Those that a closure is yet to make are read by `after`.
+        """
+        every = (leaf for group in optimizer.param_groups for leaf in group["params"])
+        leaves = [leaf for leaf in every if leaf.grad is not None or (has_closure and leaf.requires_grad)]
         plan = self._plans.get(optimizer)
         if plan is None or not plan.fits(leaves):
             plan = self._plans[optimizer] = _plan(leaves, parameters)
         rows = self._pool.new(histogram=False)
-        gradients, borrowed = self._gradient_rows(rows, plan)
         self._open[optimizer] = MeasuredStep(
             optimizer=number,
             optimizer_class=type(optimizer).__name__,
             subjects=plan.subjects,
-            gradients=gradients,
-            rows=[rows, *borrowed],
+            rows=rows,
+            gradients=[] if has_closure else rows.add_many([leaf.grad for leaf in plan.leaves]),
             comparisons=_sample_all(plan),
+            has_closure=has_closure,
+            fused_scaling=_fused_scaling(optimizer),
         )
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """Compare the parameters with their samples."""
         measured = self._open.get(optimizer)
         if measured is not None:
+            if measured.has_closure:
+                self._read_gradients_of_closure(measured, self._plans[optimizer])
             with torch.no_grad():
                 for each in measured.comparisons:
                     each.compare()
@@ -215,25 +243,16 @@ class Updates:
         measured = self._open.pop(optimizer, None)
         return measured if measured is not None and measured.is_complete else None
 
-    def _gradient_rows(
-        self, rows: StatisticRows, plan: Plan
-    ) -> tuple[list[tuple[StatisticRows, int]], list[StatisticRows]]:
-        """Rows of the gradients: those that a backward call read, where nothing changed since; and their tables."""
-        found: list[tuple[StatisticRows, int]] = []
-        held: dict[BackwardCall, bool] = {}
-        for subject, leaf in zip(plan.subjects, plan.leaves, strict=True):
-            gradient: Any = leaf.grad
-            known = self.read_gradients.get(subject)
-            if known is not None and known[0] == id(gradient) and known[1] == gradient._version:
-                call = known[2]
-                usable = held.get(call)
-                if usable is None:
-                    usable = held[call] = self._pool.hold(call.rows, call.lease)
-                if usable:
-                    found.append((call.rows, known[3]))
-                    continue
-            found.append((rows, rows.add(gradient)))
-        return found, [call.rows for call, usable in held.items() if usable]
+    def _read_gradients_of_closure(self, measured: MeasuredStep, plan: Plan) -> None:
+        """Those of its last evaluation. Parameters that it did not reach took no part in the step."""
+        measured.used = [leaf.grad is not None for leaf in plan.leaves]
+        measured.gradients = measured.rows.add_many([leaf.grad for leaf in plan.leaves])
+
+
+def _fused_scaling(optimizer: Any) -> DeviceValues | None:
+    """What a GradScaler leaves to the optimizer's kernel: the scale to divide by, and whether NaN or Inf was found."""
+    given = [getattr(optimizer, name, None) for name in ("grad_scale", "found_inf")]
+    return DeviceValues(given) if any(isinstance(each, torch.Tensor) for each in given) else None
 
 
 def _plan(leaves: list[torch.Tensor], parameters: ParameterTable) -> Plan:
@@ -259,9 +278,10 @@ def _sample_all(plan: Plan) -> list[CpuSamples | DeviceSamples]:
         # A copy of the counts: the step may be written after the next one was measured.
         taken.append(replace(plan.cpu))
     by_device: dict[torch.device, DeviceSamples] = {}
+    captured = bool(plan.others) and is_capturing()
     for place, leaf in plan.others:
         data = _local_data(leaf)
-        if data is not None:
+        if data is not None and not (captured and data.is_cuda):
             group = by_device.setdefault(data.device, DeviceSamples())
             group.places.append(place)
             group.tensors.append(data)
@@ -289,12 +309,16 @@ def _fits_kernel(tensor: torch.Tensor) -> bool:
     )
 
 
-def _norm(tensor: Any) -> torch.Tensor:
-    return torch.linalg.vector_norm(tensor, dtype=torch.float32)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped in torch
+def _norm(tensor: torch.Tensor) -> torch.Tensor:
+    real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    dtype = torch.float64 if real.dtype is torch.float64 else torch.float32
+    return torch.linalg.vector_norm(real, dtype=dtype).double()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped in torch
 
 
 def _sample(tensor: torch.Tensor) -> torch.Tensor:
-    flat = tensor.reshape(-1)
+    extent = extent_of(tensor)
+    # As it lies in memory where that has no holes: to flatten a transposed one would copy it whole.
+    flat = tensor.as_strided((extent.numel,), (1,)) if extent.dense and extent.repeat == 1 else tensor.reshape(-1)
     flat = flat[:: max(1, -(-flat.numel() // SAMPLE))]
     return flat.float() if flat.is_floating_point() and flat.element_size() < 4 else flat
 
@@ -306,16 +330,3 @@ def _norms_and_ratios(
     scale = np.maximum(np.asarray(numels, float) / SAMPLE, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.sqrt(before * scale), np.where(before > 0, np.sqrt(change / before), np.nan)
-
-
-def _gradient_norms(gradients: list[tuple[StatisticRows, int]]) -> list[float]:
-    norms = [float("nan")] * len(gradients)
-    by_rows: dict[int, tuple[StatisticRows, list[int]]] = {}
-    for place, (rows, row) in enumerate(gradients):
-        if row >= 0:
-            by_rows.setdefault(id(rows), (rows, []))[1].append(place)
-    for rows, places in by_rows.values():
-        values = rows.norms(np.array([gradients[place][1] for place in places], np.int64))
-        for place, value in zip(places, values.tolist(), strict=True):
-            norms[place] = value
-    return norms

@@ -13,8 +13,12 @@ from gradwatch.reporters.gradient_rows import SORTS, Curves, gradient_table, tro
 from gradwatch.reporters.graph_rows import edge_rows, graph_if_recorded, graph_summary, node_rows
 from gradwatch.reporters.held_rows import held_if_recorded, held_summary
 from gradwatch.reporters.json import REPORT_FORMAT, REPORT_VERSION
+from gradwatch.reporters.places import Quotes
+from gradwatch.reporters.region_rows import region_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gradwatch.records import SubjectKind
     from gradwatch.reporters import json as shapes
     from gradwatch.session.session import Session
@@ -32,7 +36,9 @@ def show_report(session: Session, step: int | None = None) -> shapes.ShowReport:
         **_report(session, "show"),
         "step": view.number if view else None,
         "steps": table.steps if table else [],
-        "loss": _loss(session),
+        "loss": _series(session, lambda step: step.loss),
+        "loss_scale": _series(session, lambda step: step.loss_scale),
+        "skipped_steps": [step.number for step in session.steps if step.skipped],
         "gradient_norm": table.total if table else {"steps": [], "values": []},
         "gradients": table.rows if table else [],
         "held": held_if_recorded(session, call, SHOWN_HELD_KEYS) if call else None,
@@ -41,12 +47,19 @@ def show_report(session: Session, step: int | None = None) -> shapes.ShowReport:
     }
 
 
-def gradients_report(
-    session: Session, step: int | None, kind: SubjectKind, sort: shapes.Sort = "model", *, only_trouble: bool = False
+def gradients_report(  # noqa: PLR0913 # the command's own options
+    session: Session,
+    step: int | None,
+    kind: SubjectKind,
+    sort: shapes.Sort = "model",
+    *,
+    only_trouble: bool = False,
+    backward: int | None = None,
 ) -> shapes.GradientsReport:
-    """Say what `gradwatch gradients` says. `sort` is a key of SORTS. Raises UsageError for an unknown step."""
+    """Say what `gradwatch gradients` says. `sort` is a key of SORTS. Raises UsageError for an unknown step or call."""
+    call = None if backward is None else _call(session, step, backward)
     view = _step(session, step)
-    table = gradient_table(session, view.number, kind)
+    table = gradient_table(session, view.number, kind, None if call is None else call.index)
     rows = sorted(table.rows, key=SORTS[sort])
     return {
         **_report(session, "gradients"),
@@ -71,7 +84,13 @@ def graph_report(session: Session, step: int | None, backward: int | None = None
     graph = _call(session, step, backward).graph
     rows = node_rows(session, graph)
     summary = graph_summary(session, graph, rows)
-    return {**_report(session, "graph"), "graph": summary, "nodes": rows, "edges": edge_rows(graph)}
+    return {
+        **_report(session, "graph"),
+        "graph": summary,
+        "nodes": rows,
+        "edges": edge_rows(graph),
+        "regions": region_rows(Quotes(session), graph),
+    }
 
 
 def _report(session: Session, command: Literal["show", "gradients", "held", "graph"]) -> shapes.Report:
@@ -155,11 +174,12 @@ def _head(session: Session) -> shapes.SessionHead:
     }
 
 
-def _loss(session: Session) -> shapes.Series:
+def _series(session: Session, value_of: Callable[[StepView], float | None]) -> shapes.Series:
     curves = Curves([step.number for step in session.steps])
     for step in session.steps:
-        if step.loss is not None:
-            curves.add(step.number, np.zeros(1, dtype=np.int64), np.array([step.loss]))
+        value = value_of(step)
+        if value is not None:
+            curves.add(step.number, np.zeros(1, dtype=np.int64), np.array([value]))
     return {"steps": curves.steps, "values": curves.of(0)}
 
 

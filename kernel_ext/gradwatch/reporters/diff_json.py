@@ -253,6 +253,24 @@ class RankRow(TypedDict):
     error: str | None
 
 
+class LocalRow(TypedDict):
+    """What a rank's own gradients were before reduction, in `calls` backward calls that have any.
+
+    The others say where one was first NaN or Inf: the first parameter that backward met so; null where all were
+    finite. `first`: it was so in the earliest call that any rank was, where another rank's were finite.
+    """
+
+    rank: int
+    path: str
+    calls: int
+    step: int | None
+    backward: int | None
+    name: str | None
+    nan: int | None
+    inf: int | None
+    first: bool
+
+
 class UnreadableRow(TypedDict):
     """A session file that cannot be opened, and why."""
 
@@ -267,7 +285,8 @@ class RanksReport(TypedDict):
     code is 2 where none parts. Ranks of one folder see different data, so that only their parameters are compared.
     `first` is the whole comparison of the pair that parts first. Of those that part at one step it is one whose own
     nodes, module outputs or loss do, where there is one: averaging hands a difference on to the others' parameters.
-    `only_a` and `only_b` are ranks of one folder alone: told, and not counted.
+    `only_a` and `only_b` are ranks of one folder alone: told, and not counted. `local`, of one folder: each rank's
+    own gradients before reduction; `parts` is true as well where those of some rank alone stopped being finite.
     """
 
     format: str
@@ -280,6 +299,7 @@ class RanksReport(TypedDict):
     tolerance: DiffTolerance
     ranks: list[RankRow]
     first: DiffReport | None
+    local: list[LocalRow]
     only_a: list[int]
     only_b: list[int]
     unreadable: list[UnreadableRow]

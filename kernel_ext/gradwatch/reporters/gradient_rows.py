@@ -95,12 +95,19 @@ class Curves:
         self._seen = np.pad(self._seen, ((0, missing), (0, 0)))
 
 
-def gradient_table(session: Session, step: int, kind: SubjectKind) -> GradientTable:
-    """Every subject of `kind` in model order, as it was at `step`. Raises UsageError for an unknown step."""
-    at_step = session.gradients_at(step, kind)
+def gradient_table(session: Session, step: int, kind: SubjectKind, backward: int | None = None) -> GradientTable:
+    """Every subject of `kind` in model order, as it was at `step`, or behind one backward call of it.
+
+    Raises UsageError for an unknown step.
+    """
+    at_step = session.gradients_at(step, kind, micro_batches=backward is not None)
+    if backward is not None:
+        at_step = at_step.of_backward(backward)
     rows = _parameter_rows(session, at_step, _updates(session, step)) if kind == "parameter" else _rows(at_step)
     if kind == "module":
         rows.reverse()  # gradients are recorded as they come, from the loss back: the model's order is the other way
+    elif kind == "local":
+        rows.sort(key=lambda row: row[0])
     numbers = [view.number for view in session.steps]
     curves, total = Curves(numbers), Curves(numbers)
     if kind != "node":

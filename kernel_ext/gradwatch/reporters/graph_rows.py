@@ -100,6 +100,7 @@ def _node(quotes: Quotes, node: NodeView, counted: set[int]) -> NodeRow:
         "in_backward": node.in_backward,
         "label": label.label if label else None,
         "label_text": label.text if label else None,
+        "region": label.region if label and label.region >= 0 else None,
         "saved_bytes": sum(fresh.values()),
         "place": quotes.place(node.line),
         "outputs": [{"shape": list(shape), "dtype": dtype} for shape, dtype in node.outputs],

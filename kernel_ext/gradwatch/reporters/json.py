@@ -180,7 +180,7 @@ class NodeRow(TypedDict):
 
     `saved_bytes` counts each storage once, at its first saver, and of the classes that held memory counts:
     not parameters, buffers and optimizer state, which would be allocated anyway. `label` says why the inside of
-    the node is not observable, or what is special about it.
+    the node is not observable, or what is special about it; `region` which of the report's `regions` it opens into.
     """
 
     index: int
@@ -190,10 +190,56 @@ class NodeRow(TypedDict):
     in_backward: bool
     label: str | None
     label_text: str | None
+    region: int | None
     saved_bytes: int
     place: Place | None
     outputs: list[Output]
     saved: list[SavedTensor]
+
+
+class RegionOp(TypedDict):
+    """An op of a compiled region, or an input of its forward or backward (`target` "input").
+
+    A size of `shape` that is symbolic is -1. `forward_op` is the op of the forward that it repeats (`recomputed`), or
+    whose saved result it is given; `uses` are the ops whose results it takes. Both are `index`es.
+    """
+
+    index: int
+    name: str
+    target: str
+    phase: Literal["forward", "backward"]
+    module: str | None
+    place: Place | None
+    shape: list[int] | None
+    dtype: str | None
+    saved: bool
+    recomputed: bool
+    forward_op: int | None
+    uses: list[int]
+
+
+class RegionLine(TypedDict):
+    """What a line of the user's became in a compiled region: counts of ops, and names of those saved or recomputed."""
+
+    place: Place | None
+    forward_ops: int
+    backward_ops: int
+    saved: list[str]
+    recomputed: list[str]
+
+
+class RegionRow(TypedDict):
+    """The graphs that AOTAutograd made of one compiled forward. Counts are without inputs, but for `saved`."""
+
+    region: int
+    name: str
+    backend: str
+    forward_ops: int
+    backward_ops: int
+    saved: int
+    recomputed: int
+    lines: list[RegionLine]
+    ops: list[RegionOp]
 
 
 class EdgeRow(TypedDict):
@@ -250,6 +296,8 @@ class ShowReport(Report):
     step: int | None
     steps: list[int]
     loss: Series
+    loss_scale: Series  # what a GradScaler multiplied the loss with: empty where none did
+    skipped_steps: list[int]  # it found NaN or Inf: the parameters stayed as they were
     gradient_norm: Series
     gradients: list[GradientRow]
     held: HeldSummary | None
@@ -279,6 +327,7 @@ class GraphReport(Report):
     graph: GraphSummary
     nodes: list[NodeRow]
     edges: list[EdgeRow]
+    regions: list[RegionRow]  # what compiled nodes open into
 
 
 def dumps(report: Report) -> str:

@@ -21,6 +21,7 @@ from gradwatch.reporters.gradient_rows import common_prefix, grouped, merged
 from gradwatch.reporters.terminal_gradients import gradients_table
 from gradwatch.reporters.terminal_graph import TreeOptions, graph_sentence, graph_tree
 from gradwatch.reporters.terminal_held import classes_line, held_bars, held_sentence
+from gradwatch.reporters.terminal_region import region_listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from gradwatch.records import SubjectKind
     from gradwatch.reporters.json import (
         GradientRow,
         GradientsReport,
@@ -49,6 +51,15 @@ SHOWN_HELD = 6
 CURVE_WIDTH = 40
 
 
+_SUBJECTS: dict[SubjectKind, str] = {
+    "parameter": "parameters",
+    "local": "parameters on this rank, before reduction,",
+    "module": "module outputs",
+    "node": "autograd nodes",
+}
+_NO_LOCAL = "there are none: no DDP or FSDP module of this program reduced them over ranks"
+
+
 def show(report: ShowReport, width: int) -> RenderableType:
     """Lay out `gradwatch show`, `width` columns wide."""
     step = report["step"]
@@ -68,10 +79,10 @@ def show(report: ShowReport, width: int) -> RenderableType:
 def gradients(report: GradientsReport, width: int) -> RenderableType:
     """Lay out `gradwatch gradients`."""
     rows = report["gradients"]
-    subject = {"parameter": "parameters", "module": "module outputs", "node": "autograd nodes"}[report["kind"]]
-    title = f"Gradients of {subject} at step {report['step']}"
+    title = f"Gradients of {_SUBJECTS[report['kind']]} at step {report['step']}"
     if not rows:
-        return page.section(title, "", Text("all are finite" if report["only_trouble"] else "there are none", "dim"))
+        none = _NO_LOCAL if report["kind"] == "local" else "there are none"
+        return page.section(title, "", Text("all are finite" if report["only_trouble"] else none, "dim"))
     return page.section(title, _states(rows), gradients_table([(row["name"], row) for row in rows], width - 2))
 
 
@@ -87,7 +98,8 @@ def held(report: HeldReport, width: int, top: int = 0) -> RenderableType:
 def graph(report: GraphReport, width: int, options: TreeOptions | None = None) -> RenderableType:
     """Lay out `gradwatch graph`. Raises UsageError for a module that the graph does not have."""
     tree = graph_tree(report, width - 2, options or TreeOptions())
-    return page.section(f"Graph at step {report['graph']['step']}", graph_sentence(report["graph"]), tree)
+    regions = (region_listing(region, width - 2) for region in report["regions"])
+    return page.section(f"Graph at step {report['graph']['step']}", graph_sentence(report["graph"]), tree, *regions)
 
 
 def _header(head: SessionHead) -> RenderableType:
@@ -123,7 +135,12 @@ def _curves(report: ShowReport) -> RenderableType | None:
     made = page.table(("", "left"), ("", "right"), ("", "left"), ("", "left"))
     made.show_header = False
     _add_curve(made, "loss", report["loss"], numbers.scalar, logarithmic=False)
+    _add_curve(made, "loss scale", report["loss_scale"], numbers.scalar, logarithmic=True)
     _add_curve(made, "gradient norm", report["gradient_norm"], numbers.gradient, logarithmic=True)
+    skipped = report["skipped_steps"]
+    if skipped:
+        last = f"NaN or Inf under this loss scale, last at step {skipped[-1]}"
+        made.add_row(Text("skipped steps", "dim"), str(len(skipped)), Text(last, "yellow"), "")
     return made if made.row_count else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Group
 from rich.text import Text
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from gradwatch.reporters.diff_json import RankRow, RanksReport
 
 SHOWN_RANKS = 64
+_NONFINITE: dict[Literal["nan", "inf"], str] = {"nan": "NaN", "inf": "Inf"}
 
 
 def ranks(report: RanksReport, width: int) -> RenderableType:
     """Lay out the comparison of ranks, `width` columns wide."""
     blank = Text("")
-    parts: list[RenderableType] = [Group(Text(_sentence(report), "bold"), Text(_compared(report), "dim")), blank]
+    sentences = [*_local_sentences(report), _sentence(report)]
+    parts: list[RenderableType] = [Group(Text(" ".join(sentences), "bold"), Text(_compared(report), "dim")), blank]
     parts += [_rank_table(report, width), blank]
     notes = _notes(report)
     if notes:
@@ -50,7 +52,21 @@ def _sentence(report: RanksReport) -> str:
     if failed == len(report["ranks"]):
         return "No rank could be compared."
     so_far = "" if report["complete"] else "Not every rank could be compared. "
+    if any(row["first"] for row in report["local"]):
+        return f"{so_far}After reduction no difference is seen: all have the same."
     return f"{so_far}No difference is seen in the statistics of gradients; values may still differ."
+
+
+def _local_sentences(report: RanksReport) -> list[str]:
+    """Say whose own gradients stopped being finite first: after reduction all ranks have the same."""
+    first = [row for row in report["local"] if row["first"]]
+    if not first:
+        return []
+    row = first[0]
+    what = " and ".join(f"{row[kind]} {_NONFINITE[kind]}" for kind in _NONFINITE if row[kind])
+    who = _ranks([each["rank"] for each in first])
+    where = f"first at step {row['step']} in backward call {row['backward']}: {row['name']} ({what})"
+    return [f"{who} alone had gradients that were not finite before reduction, {where}."]
 
 
 def _compared(report: RanksReport) -> str:

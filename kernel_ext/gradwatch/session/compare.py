@@ -12,11 +12,26 @@ from gradwatch.errors import UsageError
 from gradwatch.session.compare_curves import drawn, loss_parting, norms_of
 from gradwatch.session.compare_graphs import CallPair, GraphDifference
 from gradwatch.session.compare_held import HeldDifference, held_difference
-from gradwatch.session.compare_names import paired_names
-from gradwatch.session.compare_notes import RANKS_NOTE, left_out, too_many, unlike_calls, unread, why_not_compared
+from gradwatch.session.compare_names import paired_names, unsharded_names
+from gradwatch.session.compare_notes import (
+    RANKS_NOTE,
+    left_out,
+    sharded,
+    too_many,
+    unlike_calls,
+    unread,
+    why_not_compared,
+)
 from gradwatch.session.compare_partings import Partings
 from gradwatch.session.compare_result import MOST_LISTED, Comparison
-from gradwatch.session.compare_steps import Calls, ComparedRows, StepComparer, nothing_like, paired_records
+from gradwatch.session.compare_steps import (
+    Calls,
+    ComparedRows,
+    StepComparer,
+    last_of_each,
+    nothing_like,
+    paired_records,
+)
 from gradwatch.session.compare_tolerance import EXACT, Tolerance
 
 if TYPE_CHECKING:
@@ -106,7 +121,8 @@ class _Work:
         self._alignment = alignment
         only = [[pair[side] for pair in alignment.pairs] if alignment.chosen else None for side in (0, 1)]
         self._calls = Calls(a, only[0]), Calls(b, only[1])
-        self._comparer = StepComparer(a, b, paired_names(a, b), tolerance)
+        names, self._sharded = unsharded_names(a, b) if ranks else (paired_names(a, b), [])
+        self._comparer = StepComparer(a, b, names, tolerance)
         self._compared: dict[SubjectKind, int] = dict.fromkeys(KINDS, 0)
         self._gradients: GradientParting | None = None
         self._norms: list[Norms] = []
@@ -129,7 +145,7 @@ class _Work:
         curves = drawn((a, b), self._calls, steps, self._norms)
         both = zip(curves.loss_a, curves.loss_b, strict=True)
         losses = not self._ranks and any(x is not None and y is not None for x, y in both)
-        if not losses and not any(self._compared.values()) and self._gradients is None:
+        if not (losses or any(self._compared.values()) or self._gradients or self._sharded):
             raise UsageError(f"There is nothing to compare: {a.path} and {b.path} share no gradient and no loss.")
         graph = self._graph_difference()
         return Comparison(
@@ -149,7 +165,7 @@ class _Work:
             notes=[
                 *self._alignment.cut_short,
                 *([] if self._alignment.chosen else left_out((a, b))),
-                *([RANKS_NOTE] if self._ranks else why_not_compared((a, b), self._compared)),
+                *([RANKS_NOTE, *sharded(self._sharded)] if self._ranks else why_not_compared((a, b), self._compared)),
                 *unlike_calls(steps, self._calls),
                 *too_many(self._gradients, graph),
                 *self._comparer.too_large,
@@ -161,6 +177,9 @@ class _Work:
         self, kind: SubjectKind, records_a: StepRecords, records_b: StepRecords
     ) -> list[tuple[Gradients, Gradients]]:
         """Records of the same call. One that reached no parameter has no record to say so, unless some are lost."""
+        if self._ranks:
+            records_a = last_of_each(records_a, self._a.path)
+            records_b = last_of_each(records_b, self._b.path)
         found: list[tuple[Gradients, Gradients]] = []
         whole = kind == "parameter" and not (self._a.gaps or self._b.gaps or self._alignment.cut_short)
         for call in sorted({call for each, call in (*records_a, *records_b) if each == kind}):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gradwatch.records import ModuleOutput, ModuleOutputs
@@ -50,6 +50,16 @@ def paired_names(a: Session, b: Session) -> NamePairs:
         _paired(modules_a, modules_b, names_a.__getitem__, names_b.__getitem__),
         _paired(outputs_a, outputs_b, _output_name(a), _output_name(b)),
     )
+
+
+def unsharded_names(a: Session, b: Session) -> tuple[NamePairs, list[str]]:
+    """Pair the names of two ranks, and tell the parameters apart of which each has a part of its own."""
+    pairs = paired_names(a, b)
+    there = {view.id for view in b.parameters if view.is_sharded}
+    second_of = pairs.parameter.second_of
+    parts = {view.id: view.name for view in a.parameters if view.is_sharded or second_of.get(view.id) in there}
+    whole = {first: second for first, second in second_of.items() if first not in parts}
+    return replace(pairs, parameter=replace(pairs.parameter, second_of=whole)), list(parts.values())
 
 
 def _paired(a: dict[int, Key], b: dict[int, Key], name_a: Callable[[int], str], name_b: Callable[[int], str]) -> Pairs:

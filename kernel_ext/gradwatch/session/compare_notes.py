@@ -16,10 +16,21 @@ if TYPE_CHECKING:
     Sessions = tuple[Session, Session]
 
 
+_NAMED = 4
+
 RANKS_NOTE = (
     "Different ranks see different data: only gradients of parameters were compared, "
     "not losses, module outputs or nodes."
 )
+
+
+def sharded(names: list[str]) -> list[str]:
+    """Say which parameters each rank has another part of."""
+    if not names:
+        return []
+    count = f"{len(names)} parameters are" if len(names) > 1 else "1 parameter is"
+    listed = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    return [f"{count} sharded ({listed}): each rank has a part of its own, so their gradients were not compared."]
 
 
 def why_not_compared(sessions: Sessions, compared: Mapping[SubjectKind, int]) -> list[str]:

@@ -16,6 +16,7 @@ from gradwatch.session.reader import LATE_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -218,6 +219,23 @@ def paired_records(
             if head and head[0] == step:
                 heads[side] = next(streams[side], None)
         yield (*pair, found[0], found[1])
+
+
+def last_of_each(records: StepRecords, path: Path) -> StepRecords:
+    """Of parameters' gradients those calls alone after which no other of the step reached all the same again.
+
+    Micro-batches before the last are not reduced yet: after them each rank has a `.grad` of its own.
+    """
+    kept: StepRecords = {}
+    reached: set[int] = set()
+    for (kind, call), record in sorted(records.items(), key=lambda item: -item[0][1]):
+        if kind != "parameter":
+            continue
+        subjects = set(as_array(record.subjects, path).tolist())
+        if not subjects <= reached:
+            kept[kind, call] = record
+        reached |= subjects
+    return kept
 
 
 def nothing_like(record: Gradients) -> Gradients:

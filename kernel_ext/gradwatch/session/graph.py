@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradwatch.records import Graph, NodeLabel
+    from gradwatch.session.compiled import CompiledView
     from gradwatch.session.ledger import LedgerTable, SavedView
     from gradwatch.session.session import Session
     from gradwatch.session.steps import BackwardView
@@ -126,6 +127,12 @@ class NodeView:
     def label(self) -> NodeLabel | None:
         """Why its inside is not observable, or what is special about it."""
         return self._graph.labels.get(self.index)
+
+    @property
+    def region(self) -> CompiledView | None:
+        """What AOTAutograd made of it, where it is a compiled node whose graph was seen."""
+        label = self.label
+        return None if label is None else self._graph.columns.session.compiled(label.region)
 
     @property
     def gradient(self) -> dict[str, float | int] | None:

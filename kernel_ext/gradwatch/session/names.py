@@ -44,13 +44,20 @@ class ParameterView:
     path: str
     root: str
     tensor_type: str
+    local_shape: tuple[int, ...]
+    placements: tuple[str, ...]
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the ranks hold different parts of it: its gradient here is this rank's part."""
+        return any("Shard" in placement for placement in self.placements)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What a row of statistics is about."""
 
-    kind: Literal["parameter", "module"]
+    kind: Literal["parameter", "module", "local"]
     id: int
     name: str
 
@@ -73,7 +80,7 @@ class Names:
         self._outputs_by_name = {name: number for number, name in self._output_names.items()}
 
     def subject_name(self, kind: str, number: int) -> str:
-        names = self._parameter_names if kind == "parameter" else self._output_names
+        names = self._parameter_names if kind in ("parameter", "local") else self._output_names
         return names.get(number, f"{kind} {number}")
 
     def module_name(self, number: int) -> str:
@@ -83,11 +90,11 @@ class Names:
     def parameter_name(self, number: int) -> str | None:
         return self._parameter_names.get(number)
 
-    def subject(self, name: str) -> Subject:
+    def subject(self, name: str, *, local: bool = False) -> Subject:
         """Find a parameter, or a module's output, by name. Raises UsageError with near matches."""
-        if name in self.parameters:
+        if local or name in self.parameters:
             view = self.parameters[name]
-            return Subject("parameter", view.id, view.name)
+            return Subject("local" if local else "parameter", view.id, view.name)
         if name in self._outputs_by_name:
             return Subject("module", self._outputs_by_name[name], name)
         if name in self.modules:
@@ -148,6 +155,8 @@ class Names:
             path=entry.path,
             root=entry.root,
             tensor_type=entry.tensor_type,
+            local_shape=tuple(entry.local_shape) if entry.placements else tuple(entry.shape),
+            placements=tuple(entry.placements),
         )
 
     def _output_name(self, entry: ModuleOutput) -> str:

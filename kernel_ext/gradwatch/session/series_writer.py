@@ -145,7 +145,15 @@ class SeriesWriter:
                 str(step.number): step.record.interrupted for step in steps if step.record and step.record.interrupted
             },
             skipped=[step.number for step in steps if step.record and step.record.skipped],
+            loss_scale=_loss_scales([step.record for step in steps]),
         )
+
+
+def _loss_scales(records: Sequence[Step | None]) -> Column | None:
+    scales = [record.loss_scale if record else None for record in records]
+    if all(scale is None for scale in scales):
+        return None
+    return _column("<f8", [np.nan if scale is None else scale for scale in scales])
 
 
 class _OpenStep:

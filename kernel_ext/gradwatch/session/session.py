@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwatch.errors import SessionDamaged, UsageError
-from gradwatch.records import Backward, Finish, Gradients, GradientStates, Graph, Held, Ledger, Notice, Stop
+from gradwatch.records import (
+    Backward,
+    CompiledRegion,
+    Finish,
+    Gradients,
+    GradientStates,
+    Graph,
+    Held,
+    Ledger,
+    Notice,
+    Stop,
+)
+from gradwatch.session.compiled import CompiledView
 from gradwatch.session.gradient_series import GradientSeries, SeriesSource
 from gradwatch.session.gradients import GradientRows
 from gradwatch.session.graph import GraphColumns, GraphView, Variant
@@ -84,19 +96,23 @@ class Session:
         """Modules by position or name."""
         return self.names.modules
 
-    def gradient(self, name: str, *, micro_batches: bool = False) -> GradientSeries:
+    def gradient(self, name: str, *, micro_batches: bool = False, local: bool = False) -> GradientSeries:
         """Return the gradient of a parameter, or of a module's output, over the steps.
 
         Outputs are named "layers.0", "layers.0[1]" and, for the second call in a step, "layers.0#2".
-        `micro_batches` keeps a row for every backward call. Raises UsageError with near matches.
+        `micro_batches` keeps a row for every backward call. `local`: this rank's own gradient of each call, before
+        it was reduced over the ranks; without rows where the program does not reduce. Raises UsageError with near
+        matches.
         """
-        return GradientSeries(SeriesSource(self.reader, self.names.subject(name), micro_batches))
+        return GradientSeries(SeriesSource(self.reader, self.names.subject(name, local=local), micro_batches))
 
     def gradients_at(self, step: int, kind: SubjectKind = "parameter", *, micro_batches: bool = False) -> GradientRows:
         """Return all gradients of one kind in a step.
 
-        Of parameters and module outputs the row of the last backward call that reached them, or with
-        `micro_batches` every call's; of nodes every row. Raises UsageError for a step that is not there.
+        Of parameters (also "local", before reduction) and module outputs the row of the last backward call that
+        reached them, or with `micro_batches` every call's; of nodes every row.
+
+        Raises UsageError for a step that is not there.
         """
         self.step(step)
         parts = [part for part in self.reader.records_of_step(Gradients, step) if part.subject_kind == kind]
@@ -242,6 +258,11 @@ class Session:
                 del self._graphs[next(iter(self._graphs))]
             self._graphs[number] = GraphColumns(self, record)
         return self._graphs[number]
+
+    def compiled(self, region: int) -> CompiledView | None:
+        """Return a compiled region by its id, which a node's label has; None where it was not recorded."""
+        record = self.reader.record_with_id(CompiledRegion, region) if region >= 0 else None
+        return None if record is None else CompiledView(self, record)
 
     def ledger_table(self, number: int) -> LedgerTable | None:
         """Return a ledger by id; None when the file lacks it."""

@@ -71,6 +71,8 @@ class StepView:
         self.cost_ns = record.cost_ns if record else -1
         self.optimizer_count = record.optimizer_count if record else 0
         self.interrupted = record.interrupted if record else "The recording ended within this step."
+        self.loss_scale = record.loss_scale if record else None
+        self.skipped = record.skipped if record else False
 
     @property
     def loss(self) -> float | None:
@@ -100,7 +102,9 @@ class StepView:
         if not self.complete:
             return f"<step {self.number}: cut short>"
         loss = "" if self.loss is None else f", loss {self.loss:.6g}"
-        return f"<step {self.number}: {self.duration_ns / 1e6:.3g} ms{loss}>"
+        scale = "" if self.loss_scale is None else f", loss scale {self.loss_scale:.6g}"
+        skipped = ", skipped" if self.skipped else ""
+        return f"<step {self.number}: {self.duration_ns / 1e6:.3g} ms{loss}{scale}{skipped}>"
 
 
 class Steps(LazySequence[StepView]):

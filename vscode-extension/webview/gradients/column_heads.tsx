@@ -2,6 +2,8 @@
 
 import type { JSX } from "preact";
 import type { Sort, SortColumn } from "../../shared/gradient_sort";
+import type { Beside } from "../../shared/gradient_model";
+import { scaleWords } from "../../shared/replay_words";
 import { gradientsText as text, replayText } from "../../shared/text";
 
 export interface ColumnHeadsProps {
@@ -10,33 +12,47 @@ export interface ColumnHeadsProps {
   readonly earlier: string | null;
   /** Takes the place of the change: how many of the last steps a row draws; 0 for none. */
   readonly spark?: number;
+  /** Which norm stands beside the norm, and what the norms are without. */
+  readonly beside?: Beside | null;
+  readonly scale?: number;
   readonly onPress: (column: SortColumn) => void;
 }
 
 const COLUMNS: readonly SortColumn[] = ["name", "shape", "range", "norm", "ratio", "state"];
 
-export function ColumnHeads({ sort, earlier, spark = 0, onPress }: ColumnHeadsProps): JSX.Element {
+export function ColumnHeads({ sort, earlier, spark = 0, beside = null, scale = 1, onPress }: ColumnHeadsProps): JSX.Element {
   return (
     <div class="grad-cells grad-heads" role="group" aria-label={text.sortBy}>
-      {COLUMNS.filter((column) => column !== "ratio" || earlier !== null || spark > 0).map((column) => {
+      {COLUMNS.filter((column) => column !== "ratio" || earlier !== null || spark > 0).flatMap((column) => {
         if (column === "ratio" && spark > 0) return <SparkHead key={column} steps={spark} />;
         const direction = sort?.column === column ? (sort.descending ? "descending" : "ascending") : null;
-        return (
+        const help = column === "norm" && scale !== 1 ? text.unscaledHelp(scaleWords(scale)) : text.columnHelp[column === "ratio" ? "norm" : column];
+        const head = (
           <button
             key={column}
             type="button"
             class={`head-${column}`}
             aria-pressed={direction !== null}
             aria-label={text.sortLabel(text.columns[column], direction)}
-            title={column === "ratio" ? text.columnHelp.ratio(earlier ?? "") : text.columnHelp[column]}
+            title={column === "ratio" ? text.columnHelp.ratio(earlier ?? "") : help}
             onClick={() => onPress(column)}
           >
             <span>{text.columns[column]}</span>
             {direction !== null && <Arrow direction={direction} />}
           </button>
         );
+        return column === "norm" && beside !== null ? [head, <BesideHead key="beside" beside={beside} scale={scale} />] : [head];
       })}
     </div>
+  );
+}
+
+/** Not sorted by: it is ordered as the norm is, or it is no part of the training. */
+function BesideHead({ beside, scale }: { readonly beside: Beside; readonly scale: number }): JSX.Element {
+  return (
+    <span class="head-beside" title={beside === "scaled" ? text.besideTitle.scaled(scaleWords(scale)) : text.besideTitle.local}>
+      {text.beside[beside]}
+    </span>
   );
 }
 

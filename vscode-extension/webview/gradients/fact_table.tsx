@@ -1,8 +1,8 @@
 /** Names and numbers of one gradient, in two or three columns. */
 
 import type { JSX } from "preact";
-import { formatPercent, formatRatio, fullPrecision } from "../../shared/format";
-import type { GradientStatistics } from "../../shared/gradient_statistics";
+import { exactCount, formatPercent, formatRatio, fullPrecision } from "../../shared/format";
+import type { GradientStatistics, LocalNorm } from "../../shared/gradient_statistics";
 import { ratioOf, type GradientSummary } from "../../shared/gradient_summary";
 import { gradientsText as text } from "../../shared/text";
 import { MagnitudeText } from "../components/number";
@@ -38,6 +38,8 @@ export function gradientFacts(summary: GradientSummary, recorded = false): Fact[
   const of = (name: string, value: number): Fact => ({ name, value: <MagnitudeText value={known(value)} title="" />, exact: fullPrecision(known(value)) });
   return [
     of(text.kv.norm, statistics.norm),
+    ...(summary.scale === 1 ? [] : [of(text.kv.scaled, statistics.norm * summary.scale)]),
+    ...(summary.local === null ? [] : [localFact(summary.local)]),
     of(text.kv.absMax, statistics.absMax),
     { name: text.kv.zeros, value: formatPercent(statistics.zeros / statistics.count), exact: `${statistics.zeros} / ${statistics.count}` },
     changeFact(summary, recorded),
@@ -47,6 +49,11 @@ export function gradientFacts(summary: GradientSummary, recorded = false): Fact[
     of(text.kv.min, statistics.min),
     of(text.kv.max, statistics.max),
   ];
+}
+
+function localFact({ norm, nonfinite }: LocalNorm): Fact {
+  const value = nonfinite > 0 ? text.localBad(exactCount(nonfinite)) : <MagnitudeText value={known(norm)} title="" />;
+  return { name: text.kv.local, value, exact: nonfinite > 0 ? "" : fullPrecision(known(norm)), wrong: nonfinite > 0 };
 }
 
 /** In a session what is changed is changed since the step before. */

@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import type { FilterProblem } from "../../shared/gradient_filter";
+import type { Beside } from "../../shared/gradient_model";
 import { gradientsText as text } from "../../shared/text";
 import { Glyph } from "../components/glyph";
 import { useOwnId } from "../own_ids";
@@ -15,9 +16,12 @@ export interface FilterBarProps {
   readonly input: { current: HTMLInputElement | null };
   /** Down from the field goes on in the tree. */
   readonly onLeave: () => void;
+  /** Which norm stands beside the norm, of those that there are. */
+  readonly beside: Beside | null;
+  readonly offered: readonly Beside[];
 }
 
-export function FilterBar({ arrangement, narrow, count, input, onLeave }: FilterBarProps): JSX.Element {
+export function FilterBar({ arrangement, narrow, count, input, onLeave, beside, offered }: FilterBarProps): JSX.Element {
   const { filter, troubleOnly, parsed, change } = arrangement;
   const problems = useOwnId();
   const set = (to: string): void => change({ filter: to, closedInFilter: [] });
@@ -58,6 +62,15 @@ export function FilterBar({ arrangement, narrow, count, input, onLeave }: Filter
         >
           <Glyph id="warning" label="" color="" /> {narrow ? text.troubleNarrow : text.troubleOnly}
         </button>
+        {offered.length > 1 && (
+          <span class="grad-switch" role="group" aria-label={text.besideWhich}>
+            {offered.map((one) => (
+              <button key={one} type="button" class={one === beside ? "on" : ""} aria-pressed={one === beside} onClick={() => change({ beside: one })}>
+                {text.beside[one]}
+              </button>
+            ))}
+          </span>
+        )}
       </div>
       <div id={problems} class="grad-problems" role="status">
         {parsed.problems.map((problem) => (

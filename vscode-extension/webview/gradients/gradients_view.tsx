@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { formatCount, formatShape } from "../../shared/format";
 import type { GradientHistory } from "../../shared/gradient_history";
-import { gradientModel, keyOf, selectionOf, type GradientModel } from "../../shared/gradient_model";
+import { gradientModel, keyOf, selectionOf, type Beside, type GradientModel } from "../../shared/gradient_model";
 import { parametersBelow, type GradientNode } from "../../shared/gradient_tree";
 import type { Selection } from "../../shared/selection";
 import { gradientsText as text } from "../../shared/text";
@@ -42,18 +42,19 @@ export function GradientsView(view: ViewProps): JSX.Element {
   const history = view.recorded?.history ?? null;
   // In a recorded step the history stands there, and nothing until it is read.
   const changes = model.hasChanges && !view.recorded;
+  const beside = model.beside.find((one) => one === arrangement.beside) ?? model.beside[0] ?? null;
   return (
     <ViewFrame
       class={view.dimmed ? "gradients dimmed" : "gradients"}
       dock={hasDock(node) && view.selection.kind !== "none" ? <Dock node={node} view={view} model={model} /> : null}
     >
       <FlowSection {...{ view, model, arrangement, node, choose, narrow }} />
-      <div class={`grad-tree${changes || history ? "" : " no-changes"}`} style={{ "--shape": `${shapeWidth(model)}px` }}>
+      <div class={`grad-tree${changes || history ? "" : " no-changes"}${beside ? " with-beside" : ""}`} style={{ "--shape": `${shapeWidth(model)}px` }}>
         <div class="grad-head" data-sticky>
-          <FilterBar {...{ arrangement, narrow, input }} count={countText(arrangement, model)} onLeave={() => list.current?.focus()} />
-          <ColumnHeads sort={arrangement.sort} spark={history ? Math.min(SPARK_STEPS, history.steps.length) : 0} earlier={changes ? (model.earlier ?? text.previousStop) : null} onPress={arrangement.pressHead} />
+          <FilterBar {...{ arrangement, narrow, input }} beside={beside} offered={narrow ? [] : model.beside} count={countText(arrangement, model)} onLeave={() => list.current?.focus()} />
+          <ColumnHeads sort={arrangement.sort} beside={beside} scale={model.scale} spark={history ? Math.min(SPARK_STEPS, history.steps.length) : 0} earlier={changes ? (model.earlier ?? text.previousStop) : null} onPress={arrangement.pressHead} />
         </div>
-        <Tree {...{ model, arrangement, active, choose, list, history }} />
+        <Tree {...{ model, arrangement, active, choose, list, history, beside }} />
       </div>
     </ViewFrame>
   );
@@ -73,9 +74,10 @@ interface TreeProps {
   readonly choose: (node: GradientNode) => void;
   readonly list: { current: RowsControl | null };
   readonly history: GradientHistory | null;
+  readonly beside: Beside | null;
 }
 
-function Tree({ model, arrangement, active, choose, list, history }: TreeProps): JSX.Element {
+function Tree({ model, arrangement, active, choose, list, history, beside }: TreeProps): JSX.Element {
   const { rows, toggle } = arrangement;
   const outdent = model.tree.length > 1 && arrangement.sort === null ? 1 : 0;
   const { earlier } = model;
@@ -97,7 +99,7 @@ function Tree({ model, arrangement, active, choose, list, history }: TreeProps):
       copy={(row) => copiedRow(row.node)}
       rowClass={rowClass}
       rowLabel={(row) => rowLabel(row.node, earlier)}
-      render={(row) => <TreeRow row={row} outdent={outdent} leave={leave} earlier={earlier} history={history} />}
+      render={(row) => <TreeRow row={row} outdent={outdent} leave={leave} earlier={earlier} history={history} beside={beside} />}
     />
   );
 }

@@ -23,7 +23,7 @@ export function ModuleDock({ node, view, model }: DockProps & { readonly node: M
   return (
     <DockFrame title={node.fullName} about={about} onClose={() => view.select({ kind: "none" })}>
       <FactTable facts={[...gradientFacts(node.summary, view.recorded !== undefined), ...readFacts(rows)]} />
-      <Pictures bars={bars} missing={node.summary.statistics === null ? "" : text.histogramMissing} earlier={bars?.before ? model.earlier : null} narrow={view.width < 420} values={null} />
+      <Pictures bars={bars} missing={node.summary.statistics === null ? "" : text.histogramMissing} earlier={bars?.before ? model.earlier : null} narrow={view.width < 420} scale={model.scale} values={null} />
       <DockActions view={view} node={node} model={model} />
     </DockFrame>
   );

@@ -28,6 +28,7 @@ export function ParameterDock({ node, view, model }: DockProps & { readonly node
         missing={row.statistics === null ? "" : text.histogramMissing}
         earlier={bars?.before === null ? null : model.earlier}
         narrow={view.width < 420}
+        scale={row.scale}
         values={view.recorded ? <>{view.recorded.curveOf(row.parameter)}</> : <Values node={node} view={view} model={model} />}
         {...(view.recorded ? { valuesName: replayText.overSteps } : {})}
       />

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { HistogramBars } from "../../shared/gradient_histogram";
+import { scaleWords } from "../../shared/replay_words";
 import { gradientsText as text } from "../../shared/text";
 import { useShownWidth } from "../components/shown_width";
 import { MagnitudeHistogram } from "./magnitude_histogram";
@@ -21,6 +22,8 @@ export interface PicturesProps {
   readonly values: JSX.Element | null;
   /** What the second picture is called where it is not values. */
   readonly valuesName?: string;
+  /** What the magnitudes are multiplied with: they are counted as accumulated. */
+  readonly scale?: number;
 }
 
 type Shown = "magnitude" | "values";
@@ -61,7 +64,7 @@ function PictureTabs({ shown, second, onShow }: { readonly shown: Shown; readonl
 }
 
 /** Without a heading where the names of the two pictures stand above. */
-function Magnitudes({ bars, missing, earlier, narrow, values }: PicturesProps): JSX.Element | null {
+function Magnitudes({ bars, missing, earlier, narrow, values, scale = 1 }: PicturesProps): JSX.Element | null {
   const [width, ref] = useShownWidth();
   if (bars === null && missing === "") return null;
   return (
@@ -69,10 +72,12 @@ function Magnitudes({ bars, missing, earlier, narrow, values }: PicturesProps): 
       {(!narrow || values === null) && (
         <div class="sh">
           <h3>{text.magnitude}</h3>
+          {bars !== null && scale !== 1 && <span class="clip">{text.magnitudeScaled(scaleWords(scale))}</span>}
           <span class="sp" />
           {earlier !== null && <span>{text.lineFrom(earlier)}</span>}
         </div>
       )}
+      {narrow && values !== null && bars !== null && scale !== 1 && <p class="dock-note">{text.magnitudeScaled(scaleWords(scale))}</p>}
       {bars === null ? <p class="dock-note">{missing}</p> : <MagnitudeHistogram bars={bars} width={width || UNMEASURED} height={HEIGHT} />}
     </div>
   );

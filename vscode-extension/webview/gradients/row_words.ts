@@ -1,7 +1,7 @@
 /** What a row says to a screen reader, and in full on hover: the same words. */
 
 import { exactCount, formatRatio, formatShape, fullPrecision, plainNumber } from "../../shared/format";
-import { ratioOf } from "../../shared/gradient_summary";
+import { ratioOf, type GradientSummary } from "../../shared/gradient_summary";
 import { parametersBelow, type GradientNode, type ParameterNode, type VariableNode } from "../../shared/gradient_tree";
 import { gradientsText as text } from "../../shared/text";
 import { stateWord } from "./state_mark";
@@ -22,8 +22,17 @@ function summaryWords(node: GradientNode, earlier: string | null, number: (value
   const ratio = ratioOf(summary);
   const words = [stateWord(summary) || text.finite];
   if (statistics !== null && !Number.isNaN(statistics.norm)) words.push(text.normIs(number(statistics.norm)));
+  words.push(...besideWords(summary, number));
   if (before) words.push(ofPrevious ? text.valuesOf(earlier) : text.valuesBefore);
   if (changed) words.push(Number.isNaN(ratio) ? text.changed : `${text.changed} ${formatRatio(ratio)}`);
+  return words;
+}
+
+/** The same gradient with the loss scale, and before it was reduced. */
+function besideWords({ statistics, scale, local }: GradientSummary, number: (value: number) => string): string[] {
+  const words: string[] = [];
+  if (scale !== 1 && statistics !== null && !Number.isNaN(statistics.norm)) words.push(text.scaledIs(number(statistics.norm * scale)));
+  if (local !== null) words.push(local.nonfinite > 0 ? text.localIs(text.localBad(exactCount(local.nonfinite))) : text.localIs(number(local.norm)));
   return words;
 }
 

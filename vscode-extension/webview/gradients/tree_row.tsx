@@ -3,12 +3,13 @@
 import type { JSX } from "preact";
 import { formatCount, formatShape } from "../../shared/format";
 import type { GradientHistory } from "../../shared/gradient_history";
+import type { Beside } from "../../shared/gradient_model";
 import type { GradientSummary } from "../../shared/gradient_summary";
 import type { GradientNode, VariableNode } from "../../shared/gradient_tree";
 import type { VisibleRow } from "../../shared/gradient_visible";
 import { gradientsText as text } from "../../shared/text";
 import { Twistie } from "../components/glyph";
-import { NormNumber, RatioNumber } from "./numbers";
+import { BesideNumber, NormNumber, RatioNumber } from "./numbers";
 import { RangeGlyph } from "./range_glyph";
 import { tooltipOf } from "./row_words";
 import { Sparkline } from "./sparkline";
@@ -23,9 +24,11 @@ export interface TreeRowProps {
   readonly earlier: string | null;
   /** Of a recorded session: drawn in place of the change. */
   readonly history?: GradientHistory | null;
+  /** Which norm stands beside the norm. */
+  readonly beside?: Beside | null;
 }
 
-export function TreeRow({ row, outdent, leave, earlier, history = null }: TreeRowProps): JSX.Element {
+export function TreeRow({ row, outdent, leave, earlier, history = null, beside = null }: TreeRowProps): JSX.Element {
   const { node, level, expanded } = row;
   return (
     <div class="grad-cells" title={tooltipOf(node, earlier)}>
@@ -34,7 +37,7 @@ export function TreeRow({ row, outdent, leave, earlier, history = null }: TreeRo
         <ShortName name={row.full ? without(leave, node.fullName) : nameOf(node)} />
         <Note node={node} />
       </div>
-      {node.kind === "variable" ? <VariableCells node={node} /> : <SummaryCells node={node} summary={node.summary} history={history} />}
+      {node.kind === "variable" ? <VariableCells node={node} /> : <SummaryCells node={node} summary={node.summary} history={history} beside={beside} />}
     </div>
   );
 }
@@ -105,9 +108,10 @@ interface SummaryCellsProps {
   readonly node: GradientNode;
   readonly summary: GradientSummary | null;
   readonly history: GradientHistory | null;
+  readonly beside: Beside | null;
 }
 
-function SummaryCells({ node, summary, history }: SummaryCellsProps): JSX.Element | null {
+function SummaryCells({ node, summary, history, beside }: SummaryCellsProps): JSX.Element | null {
   if (summary === null) return null;
   return (
     <>
@@ -116,6 +120,11 @@ function SummaryCells({ node, summary, history }: SummaryCellsProps): JSX.Elemen
       <span class="num">
         <NormNumber summary={summary} />
       </span>
+      {beside !== null && (
+        <span class="num beside">
+          <BesideNumber summary={summary} beside={beside} />
+        </span>
+      )}
       <span class="num ratio">
         {history ? <Sparkline history={history} node={node} summary={summary} /> : <RatioNumber summary={summary} />}
       </span>

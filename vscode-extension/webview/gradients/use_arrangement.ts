@@ -2,7 +2,7 @@
 
 import { useMemo, useRef } from "preact/hooks";
 import { parseFilter, type Filter } from "../../shared/gradient_filter";
-import type { GradientModel } from "../../shared/gradient_model";
+import type { Beside, GradientModel } from "../../shared/gradient_model";
 import { nextSort, type Sort, type SortColumn } from "../../shared/gradient_sort";
 import type { GradientNode } from "../../shared/gradient_tree";
 import { keysAbove, visibleRows, type VisibleRow } from "../../shared/gradient_visible";
@@ -18,9 +18,11 @@ export interface Arranged {
   /** Closed by hand while a filter opens everything. */
   readonly closedInFilter: readonly string[];
   readonly chart: "chart" | "table";
+  /** Which norm stands beside the norm, of those that there are. */
+  readonly beside: Beside | null;
 }
 
-const FRESH: Arranged = { filter: "", troubleOnly: false, sort: null, opened: {}, closedInFilter: [], chart: "chart" };
+const FRESH: Arranged = { filter: "", troubleOnly: false, sort: null, opened: {}, closedInFilter: [], chart: "chart", beside: null };
 
 /** Models this small are shown open. */
 const SMALL = 24;

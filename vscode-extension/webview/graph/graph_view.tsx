@@ -9,6 +9,7 @@ import type { GraphRow } from "../../shared/graph_rows";
 import { countBetween } from "../../shared/graph_search";
 import { summarise } from "../../shared/graph_summary";
 import { rowCopy, rowName, rowSentence } from "../../shared/graph_words";
+import type { Site } from "../../shared/session";
 import { graphText } from "../../shared/text";
 import { Glyph } from "../components/glyph";
 import { VirtualRows, type RowsControl } from "../components/virtual_rows";
@@ -116,9 +117,10 @@ function Rows({ props, ui, narrow, most, control }: RowsProps): JSX.Element {
   useEffect(() => {
     if (activeIndex >= 0) control.current?.scrollTo(activeIndex);
   }, [arranged.byModule, arranged.withLeaves]);
+  const open = ({ file, line }: Site, focus: boolean): void => void props.ask("openSource", { file, line, focus }).catch(() => undefined);
   const openSource = (row: GraphRow, focus: boolean): void => {
     const site = row.kind === "op" ? siteOf(tree.model, tree.order.node[row.start]!) : undefined;
-    if (site) void props.ask("openSource", { file: site.file, line: site.line, focus }).catch(() => undefined);
+    if (site) open(site, focus);
     else if (row.expanded !== null) actions.toggle(row, !row.expanded);
   };
   return (
@@ -138,7 +140,7 @@ function Rows({ props, ui, narrow, most, control }: RowsProps): JSX.Element {
       copy={(row) => rowCopy(tree, row, summarise(tree, row.start, row.end))}
       rowLabel={(row) => rowSentence(tree, row, summarise(tree, row.start, row.end))}
       rowClass={(row) => rowClass(ui, row, found(row))}
-      render={(row) => <GraphRowCells tree={tree} row={row} narrow={narrow} flat={!arranged.byModule} most={most} found={found(row)} />}
+      render={(row) => <GraphRowCells tree={tree} row={row} narrow={narrow} flat={!arranged.byModule} most={most} found={found(row)} open={open} />}
       backdrop={(range) => <LaneDrawing rows={rows} lanes={lanes} geometry={geometry} range={range} active={activeIndex} most={most} />}
     />
   );

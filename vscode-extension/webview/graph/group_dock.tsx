@@ -6,9 +6,11 @@ import type { GraphTree } from "../../shared/graph_groups";
 import type { GraphRow } from "../../shared/graph_rows";
 import { summarise } from "../../shared/graph_summary";
 import { rowName, stateWord } from "../../shared/graph_words";
-import { graphText } from "../../shared/text";
+import type { CompiledRegion } from "../../shared/session";
+import { compiledText, graphText } from "../../shared/text";
 import { MagnitudeText } from "../components/number";
 import type { ViewProps } from "../view";
+import { RegionFacts } from "./compiled_dock";
 
 export interface GroupDockProps {
   readonly props: ViewProps;
@@ -22,6 +24,8 @@ export function GroupDock({ props, tree, row, open }: GroupDockProps): JSX.Eleme
   const group = tree.groups[row.group]!;
   const module = row.kind !== "fold" && group.kind === "module" ? group : null;
   const { norm } = summary;
+  const region = group.kind === "compiled" && row.kind !== "fold" ? tree.model.inside?.regions.get(group.node)?.region : undefined;
+  if (region) return <RegionDock region={region} name={rowName(tree, row, false)} />;
   return (
     <div class="dock graph-dock">
       <div class="ttl">
@@ -51,6 +55,19 @@ export function GroupDock({ props, tree, row, open }: GroupDockProps): JSX.Eleme
           </button>
         )}
       </div>
+    </div>
+  );
+}
+
+/** A compiled node that is open: the node itself is the last row in it. */
+function RegionDock({ region, name }: { readonly region: CompiledRegion; readonly name: string }): JSX.Element {
+  return (
+    <div class="dock graph-dock">
+      <div class="ttl">
+        <b>{name}</b>
+        <span class="dim">{[compiledText.label, compiledText.by(region.backend)].filter(Boolean).join(" ")}</span>
+      </div>
+      <RegionFacts region={region} />
     </div>
   );
 }

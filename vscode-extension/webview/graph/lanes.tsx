@@ -1,11 +1,13 @@
 /** The lanes beside the rows: marks on the spine, links between them and skips around them, for the rows drawn. */
 
 import type { JSX } from "preact";
+import type { CompiledOp } from "../../shared/graph_compiled";
 import { FLOWS, piecesBetween, type Lanes } from "../../shared/graph_lanes";
 import type { GraphRow, GraphRows } from "../../shared/graph_rows";
 import { summarise, type RowSummary } from "../../shared/graph_summary";
 import { GlyphAt } from "../components/glyph";
 import type { RowRange } from "../components/row_window";
+import { innerOp } from "../../shared/graph_words";
 import { branchPath, edgePath, edgesAt, edgeWidth, middleOf, nodeRadius, ROW_HEIGHT, trunkPath, type LaneGeometry } from "./lane_paths";
 
 export interface LanesProps {
@@ -98,7 +100,8 @@ interface MarkProps {
 function Mark({ row, rows, x, y, most }: MarkProps): JSX.Element {
   const summary = summarise(rows.tree, row.start, row.end);
   const tone = summary.trouble ? "bad" : "";
-  const shape = row.kind === "op" ? <NodeMark summary={summary} x={x} y={y} most={most} /> : <GroupMark row={row} summary={summary} x={x} y={y} />;
+  const inner = innerOp(rows.tree, row);
+  const shape = inner ? <InnerMark op={inner} x={x} y={y} most={most} /> : row.kind === "op" ? <NodeMark summary={summary} x={x} y={y} most={most} /> : <GroupMark row={row} summary={summary} x={x} y={y} />;
   return (
     <g class={`mark ${summary.state} ${tone}`}>
       {summary.state === "running" && <circle class="ring" cx={x} cy={y} r={10} />}
@@ -112,6 +115,13 @@ function NodeMark({ summary, x, y, most }: { summary: RowSummary; x: number; y: 
   if (summary.unseen > 0) return <GlyphAt id="unseen" x={x} y={y} size={11} />;
   if (summary.state === "running") return <circle class="core" cx={x} cy={y} r={3.2} />;
   return <circle class="body" cx={x} cy={y} r={nodeRadius(summary.held + summary.released, most)} />;
+}
+
+/** A compiled op: its area by what it keeps, hollow where backward computes it again. */
+function InnerMark({ op: { saved, bytes, recomputedAs }, x, y, most }: { op: CompiledOp; x: number; y: number; most: number }): JSX.Element {
+  const radius = saved && bytes > 0 ? nodeRadius(bytes, Math.max(most, bytes)) : nodeRadius(0, most);
+  if (recomputedAs.length > 0) return <circle class="body again" cx={x} cy={y} r={Math.max(3.2, radius)} />;
+  return <circle class={saved ? "body kept" : "body"} cx={x} cy={y} r={radius} />;
 }
 
 /** A box; of several alike, with another behind it. Its lower part is filled as far as backward has come up. */

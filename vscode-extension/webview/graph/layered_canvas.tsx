@@ -163,7 +163,7 @@ function useShared({ ui, drawn, id, active, most, done, far }: SharedParts): Mar
 /** A row of the list that is not drawn, as groups were folded again, is stood for by what holds it. */
 function activeIndex({ active, node, tree }: GraphUi, { rows: { rows, rowOf } }: DrawnRows): number {
   if (!active) return -1;
-  const ofNode = node >= 0 ? (rowOf[tree.order.position[node]!] ?? -1) : -1;
+  const ofNode = node >= 0 && active.kind !== "open" ? (rowOf[tree.order.position[node]!] ?? -1) : -1;
   return ofNode >= 0 ? ofNode : rows.findIndex(({ key }) => key === active.key);
 }
 

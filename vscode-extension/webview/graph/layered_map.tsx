@@ -39,7 +39,7 @@ export function LayeredMap({ rows, layout, most, seen, centre }: LayeredMapProps
       width={WIDTH}
       height={height}
       role="img"
-      aria-label={layeredText.map(formatCount(rows.tree.model.count), formatPercent(share))}
+      aria-label={layeredText.map(formatCount(rows.tree.model.nodes), formatPercent(share))}
       onPointerDown={(event) => {
         event.stopPropagation();
         (event.currentTarget as SVGElement).setPointerCapture?.(event.pointerId);

@@ -1,12 +1,13 @@
 /** Marks of the layered drawing with their labels, and the boxes of open groups. Each is an item of the tree. */
 
 import type { JSX } from "preact";
+import type { CompiledOp } from "../../shared/graph_compiled";
 import { labelOf, TWISTIE_ROOM } from "../../shared/graph_layered_label";
 import { HEAD_HEIGHT, MARK_HEIGHT, type LayoutBox, type LayoutMark } from "../../shared/graph_layered_layout";
 import type { Area } from "../../shared/graph_layered_window";
 import type { GraphRow, GraphRows } from "../../shared/graph_rows";
 import { summarise, type RowSummary } from "../../shared/graph_summary";
-import { rowName, rowSentence } from "../../shared/graph_words";
+import { innerOp, rowName, rowSentence } from "../../shared/graph_words";
 import { graphText } from "../../shared/text";
 import { GlyphAt } from "../components/glyph";
 
@@ -122,12 +123,21 @@ function Shape(props: ShapeProps): JSX.Element {
   );
 }
 
-function NodeShape({ summary, mark: { x, y }, shared: { most } }: ShapeProps): JSX.Element {
+function NodeShape({ row, summary, mark: { x, y }, shared: { most, rows } }: ShapeProps): JSX.Element {
+  const inner = innerOp(rows.tree, row);
+  if (inner) return <InnerShape op={inner} x={x} y={y} most={most} />;
   const large = summary.state === "running";
   if (summary.trouble === "NaN" || summary.trouble === "Inf") return <GlyphAt id={summary.trouble} x={x} y={y} size={large ? 15 : 13} />;
   if (summary.unseen > 0) return <GlyphAt id="unseen" x={x} y={y} size={12} />;
   if (large) return <circle class="core" cx={x} cy={y} r={4} />;
   return <circle class="body" cx={x} cy={y} r={radiusOf(summary.held + summary.released, most)} />;
+}
+
+/** A compiled op: its area by what it keeps, hollow where backward computes it again. */
+function InnerShape({ op: { saved, bytes, recomputedAs }, x, y, most }: { readonly op: CompiledOp; readonly x: number; readonly y: number; readonly most: number }): JSX.Element {
+  const radius = saved && bytes > 0 ? radiusOf(bytes, Math.max(most, bytes)) : radiusOf(0, most);
+  if (recomputedAs.length > 0) return <circle class="body again" cx={x} cy={y} r={Math.max(3.6, radius)} />;
+  return <circle class={saved ? "body kept" : "body"} cx={x} cy={y} r={radius} />;
 }
 
 /** Area in proportion to the bytes saved. */

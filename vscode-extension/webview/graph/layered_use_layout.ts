@@ -26,7 +26,7 @@ export interface DrawnRows {
 /** The rows that are drawn: those of the list, as far as they are not too many. That some were folded again is said until more is opened or closed. */
 export function useDrawnRows(ui: GraphUi): DrawnRows {
   const { tree, rows, arranged, actions } = ui;
-  const [folded, setFolded] = useState<OpenKeys | null>(null);
+  const [folded, setFolded] = useState<{ readonly open: OpenKeys; readonly refused: boolean } | null>(null);
   const tooMany = rows.rows.length > MOST_ITEMS;
   const capped = useMemo(() => (tooMany ? capOpen(tree, arranged.open ?? openAtFirst(tree, tree.model.running)) : null), [tooMany, rows]);
   const cappedRows = useMemo(() => (capped ? buildRows(tree, capped.open, true) : null), [capped]);
@@ -34,11 +34,11 @@ export function useDrawnRows(ui: GraphUi): DrawnRows {
   useEffect(() => {
     if (!capped || !folds) return;
     actions.arrange({ open: capped.open });
-    setFolded(capped.open);
+    setFolded({ open: capped.open, refused: !capped.open.has([...(arranged.open ?? [])].at(-1) ?? "") });
   }, [capped]);
   const flat = !arranged.byModule && isShort(tree);
   const grouped = !arranged.byModule && !flat;
-  const note = grouped ? layeredText.grouped(formatCount(tree.order.node.length), MOST_ITEMS) : folded !== null && folded === arranged.open ? layeredText.folded(MOST_ITEMS) : "";
+  const note = grouped ? layeredText.grouped(formatCount(tree.order.node.length), MOST_ITEMS) : folded !== null && folded.open === arranged.open ? (folded.refused ? layeredText.tooLarge(MOST_ITEMS) : layeredText.folded(MOST_ITEMS)) : "";
   return { rows: cappedRows ?? rows, drawable: capped?.drawable ?? true, flat, note };
 }
 

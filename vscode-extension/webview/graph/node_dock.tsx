@@ -7,13 +7,16 @@ import type { GraphTree } from "../../shared/graph_groups";
 import { leafName } from "../../shared/graph_model";
 import { nodeDetails, type NodeDetails } from "../../shared/graph_node";
 import type { ShownNorm } from "../../shared/graph_summary";
+import { MOST_OPS } from "../../shared/graph_compiled";
+import type { StepSnapshot } from "../../shared/recorded_step";
 import type { Parameter } from "../../shared/session";
 import { moduleName, parameterNames } from "../../shared/graph_words";
 import { progressOf } from "../../shared/stop_summary";
-import { graphText } from "../../shared/text";
+import { compiledText, graphText } from "../../shared/text";
 import { HeatMap } from "../components/heat_map";
 import { MagnitudeText } from "../components/number";
 import type { ViewProps } from "../view";
+import { CompiledOpDock, RegionFacts } from "./compiled_dock";
 import { EdgeLinks } from "./edge_links";
 import { SavedTable } from "./saved_table";
 import { SiteLink, SourceView } from "./source_lines";
@@ -27,7 +30,10 @@ export interface NodeDockProps {
 
 export function NodeDock({ props, tree, node, goTo }: NodeDockProps): JSX.Element {
   const details = nodeDetails(tree, node);
-  const { site, label, saved } = details;
+  const { site, label, saved, inner, region } = details;
+  const { regions = [] }: StepSnapshot = props.snapshot;
+  const staysClosed = !region && regions.some(({ id }) => id === label?.region);
+  if (inner) return <CompiledOpDock props={props} tree={tree} node={node} op={inner} goTo={goTo} />;
   const open = (focus: boolean): void => {
     if (site) void props.ask("openSource", { file: site.file, line: site.line, focus }).catch(() => undefined);
   };
@@ -41,6 +47,8 @@ export function NodeDock({ props, tree, node, goTo }: NodeDockProps): JSX.Elemen
           {label.label}: {label.text}
         </p>
       )}
+      {region && <RegionFacts region={region} />}
+      {staysClosed && <p class="unseen">{compiledText.tooMany(formatCount(MOST_OPS))}</p>}
       {site && <SourceView ask={props.ask} snapshot={props.snapshot} site={site} text={details.siteText} bad={details.born || (details.gradient?.nan ?? 0) > 0} open={open} />}
       <div class="kv">
         <GradientIn details={details} />
@@ -83,7 +91,7 @@ function Title({ details, tree, open }: TitleProps): JSX.Element {
 
 /** The running node has the number that the header gives it: how far backward has come. Others have their place. */
 function Index({ node, tree: { model } }: { readonly node: number; readonly tree: GraphTree }): JSX.Element {
-  const of = formatCount(model.count);
+  const of = formatCount(model.nodes);
   const progress = node === model.running ? progressOf(model.snapshot) : null;
   if (progress) return <span class="dim">{graphText.index(formatCount(progress.reached), of)}</span>;
   return (

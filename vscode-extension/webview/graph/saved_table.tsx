@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { formatBytes, formatShape } from "../../shared/format";
+import { formatBytes, formatShape, shortDtype } from "../../shared/format";
 import type { SavedTensor } from "../../shared/held_model";
 import type { Snapshot } from "../../shared/session";
 import { numbers } from "../../shared/answer";
@@ -97,9 +97,4 @@ function deviceOf({ ledger }: Snapshot, row: number): string {
   if (!ledger) return "";
   const storage = numbers(ledger.storage)[row] ?? -1;
   return ledger.devices[numbers(ledger.storage_device)[storage] ?? -1] ?? "";
-}
-
-/** "f32" as numerical code writes it: the column is narrow. */
-function shortDtype(dtype: string): string {
-  return dtype.replace("torch.", "").replace(/^float(\d+)$/, "f$1").replace(/^bfloat16$/, "bf16").replace(/^int(\d+)$/, "i$1");
 }

@@ -34,12 +34,19 @@ function sharedIndent(lines: readonly string[]): number {
   return Math.min(...lines.filter((line) => line.trim() !== "").map((line) => line.length - line.trimStart().length));
 }
 
-export function SiteLink({ site, open }: { readonly site: Site; readonly open: (focus: boolean) => void }): JSX.Element {
+export interface SiteLinkProps {
+  readonly site: Site;
+  /** The line alone, where its file has no room. */
+  readonly short?: boolean;
+  readonly open: (focus: boolean) => void;
+}
+
+export function SiteLink({ site, short = false, open }: SiteLinkProps): JSX.Element {
   const name = fileName(site.file);
   return (
     <a
       role="link"
-      tabIndex={0}
+      tabIndex={short ? -1 : 0}
       title={headerText.openFile(site.file, site.line)}
       onClick={(event) => open(event.ctrlKey || event.metaKey)}
       onKeyDown={(event) => {
@@ -48,7 +55,7 @@ export function SiteLink({ site, open }: { readonly site: Site; readonly open: (
         open(event.ctrlKey || event.metaKey);
       }}
     >
-      {name}:{site.line}
+      {short ? "" : name}:{site.line}
     </a>
   );
 }

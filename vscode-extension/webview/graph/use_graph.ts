@@ -90,9 +90,17 @@ export function selectedNode(model: GraphModel, selection: Selection): number {
 }
 
 function activeIndex(rows: GraphRows, selection: Selection, node: number, local: string | null): number {
+  const heading = headingIndex(rows, node, local);
+  if (heading >= 0) return heading;
   if (node >= 0) return rows.rowOf[rows.tree.order.position[node]!] ?? -1;
   if (selection.kind === "module") return moduleIndex(rows, selection.root, selection.path);
   return local === null ? -1 : rows.rows.findIndex((row) => row.key === local);
+}
+
+/** A compiled node that was opened at its heading stays there: what it opened into comes next. */
+function headingIndex({ tree, rows }: GraphRows, node: number, local: string | null): number {
+  if (node < 0 || local === null || !tree.model.inside?.regions.has(node)) return -1;
+  return rows.findIndex((row) => row.kind === "open" && row.key === local && tree.groups[row.group]!.node === node);
 }
 
 function moduleIndex({ tree, rows, rowOf }: GraphRows, root: string, path: string): number {
@@ -142,6 +150,7 @@ function useActions({ select }: ViewProps, { tree, rows, open, node, setArranged
 function selectionOf(tree: GraphTree, row: GraphRow): Selection {
   if (row.kind === "op") return { kind: "node", index: tree.order.node[row.start]! };
   const group = tree.groups[row.group]!;
+  if (row.kind === "closed" && group.kind === "compiled") return { kind: "node", index: group.node };
   return row.kind === "fold" || group.kind !== "module" ? NOTHING : { kind: "module", root: group.root, path: group.path };
 }
 

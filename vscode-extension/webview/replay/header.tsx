@@ -5,9 +5,9 @@ import { useState } from "preact/hooks";
 import { fileName, formatBytes, formatCount, formatPercent } from "../../shared/format";
 import type { GlyphId } from "../../shared/glyphs";
 import type { MarkKind, SessionFacts } from "../../shared/replay";
-import type { ReplayModel } from "../../shared/replay_model";
+import { currentStep, marksAt, type ReplayModel } from "../../shared/replay_model";
 import { momentOfMark } from "../../shared/replay_play";
-import { titleOf } from "../../shared/replay_words";
+import { lossScaleAt, scaleWords, titleOf } from "../../shared/replay_words";
 import { headerText, replayText as text } from "../../shared/text";
 import { Glyph } from "../components/glyph";
 import type { ReplayActions } from "./page";
@@ -20,9 +20,9 @@ export interface ReplayHeaderProps {
 }
 
 /** The glyph of each kind of mark, in the header and on the timeline. */
-export const MARK_GLYPHS: Readonly<Record<MarkKind, GlyphId>> = { nonfinite: "NaN", stop: "stop", interrupted: "warning", gap: "unseen", variant: "variant" };
+export const MARK_GLYPHS: Readonly<Record<MarkKind, GlyphId>> = { nonfinite: "NaN", stop: "stop", interrupted: "warning", skipped: "skipped", gap: "unseen", variant: "variant" };
 
-const COUNTED: readonly MarkKind[] = ["nonfinite", "stop", "interrupted", "gap"];
+const COUNTED: readonly MarkKind[] = ["nonfinite", "stop", "interrupted", "skipped", "gap"];
 
 export function ReplayHeader(props: ReplayHeaderProps): JSX.Element {
   const { model, narrow } = props;
@@ -34,6 +34,7 @@ export function ReplayHeader(props: ReplayHeaderProps): JSX.Element {
         <h2 class="where" title={titleOf(model)}>
           {titleOf(model)}
         </h2>
+        <Scaling model={model} narrow={narrow} />
         <span class="dim clip" title={factsTitle(facts)}>
           {factsLine(facts, narrow)}
         </span>
@@ -53,6 +54,26 @@ export function ReplayHeader(props: ReplayHeaderProps): JSX.Element {
         {facts.notices.length > 0 && <Limits count={facts.notices.length} open={limits} onOpen={() => setLimits(!limits)} />}
       </header>
       {limits && <LimitList facts={facts} />}
+    </>
+  );
+}
+
+/** What a GradScaler did in the step: its scale, and that it skipped the update. */
+function Scaling({ model, narrow }: Pick<ReplayHeaderProps, "model" | "narrow">): JSX.Element | null {
+  const scale = lossScaleAt(model);
+  const skipped = marksAt(model, currentStep(model)).marks.some(({ kind }) => kind === "skipped");
+  return (
+    <>
+      {skipped && (
+        <span class="rp-skipped c-none" title={text.skippedTitle}>
+          <Glyph id="skipped" label={narrow ? text.skippedWord : ""} /> {!narrow && text.skippedWord}
+        </span>
+      )}
+      {scale !== null && (
+        <span class="rp-detail" title={text.lossScaleTitle} aria-label={text.lossScale(scaleWords(scale))}>
+          {narrow ? text.lossScaleNarrow(scaleWords(scale)) : text.lossScale(scaleWords(scale))}
+        </span>
+      )}
     </>
   );
 }

@@ -12,6 +12,7 @@ import { useThemeVersion } from "../components/heat_colours";
 import { useShownWidth } from "../components/shown_width";
 import type { ReplayActions } from "./page";
 import { drawRanks, HIGHEST, LOWEST, ROW, type RankPlace } from "./rank_canvas";
+import { useStored } from "../stored";
 import { SheetFrame } from "./sheet";
 
 export interface RanksSheetProps {
@@ -24,7 +25,8 @@ export interface RanksSheetProps {
 export function RanksSheet(props: RanksSheetProps): JSX.Element {
   const { model, onClose } = props;
   const step = currentStep(model);
-  const state = useRankNorms(props, model.shown?.snapshot.stop.step ?? step);
+  const [local, setLocal] = useStored("replay.ranksLocal", false);
+  const state = useRankNorms(props, model.shown?.snapshot.stop.step ?? step, local);
   return (
     <SheetFrame title={text.ranksTitle(stepNumber(typeof state === "string" ? step : state.step))} onClose={onClose}>
       <div class="rp-sheet-body rp-ranks" data-scroll>
@@ -32,6 +34,7 @@ export function RanksSheet(props: RanksSheetProps): JSX.Element {
           <p class="dim">{state}</p>
         ) : (
           <>
+            {state.hasLocal && <KindSwitch local={state.local} onLocal={setLocal} />}
             <Parting norms={state} {...props} />
             <RankMap norms={state} {...props} />
           </>
@@ -42,17 +45,32 @@ export function RanksSheet(props: RanksSheetProps): JSX.Element {
 }
 
 /** The norms, or what is to be said in their place. Those of the step before stay while the next are read. */
-function useRankNorms({ actions }: RanksSheetProps, step: number): RankNorms | string {
+function useRankNorms({ actions }: RanksSheetProps, step: number, local: boolean): RankNorms | string {
   const [state, setState] = useState<RankNorms | string>(text.ranksReading);
   useEffect(() => {
     let wanted = true;
-    actions.ask("rankNorms", { step }).then(
+    actions.ask("rankNorms", { step, local }).then(
       (norms) => wanted && setState(norms),
       (error: unknown) => wanted && setState((last) => (typeof last === "string" ? text.ranksFailed(error instanceof Error ? error.message : String(error)) : last)),
     );
     return () => void (wanted = false);
-  }, [step]);
+  }, [step, local]);
   return state;
+}
+
+/** Reduced gradients, or each rank's own. */
+function KindSwitch({ local, onLocal }: { readonly local: boolean; readonly onLocal: (local: boolean) => void }): JSX.Element {
+  const option = (of: boolean, words: string, title: string): JSX.Element => (
+    <button type="button" class={of === local ? "on" : ""} aria-pressed={of === local} title={title} onClick={() => onLocal(of)}>
+      {words}
+    </button>
+  );
+  return (
+    <span class="grad-switch" role="group" aria-label={text.rankKind}>
+      {option(false, text.rankReduced, text.rankReducedTitle)}
+      {option(true, text.rankLocal, text.rankLocalTitle)}
+    </span>
+  );
 }
 
 interface MapProps extends RanksSheetProps {
@@ -60,9 +78,15 @@ interface MapProps extends RanksSheetProps {
 }
 
 function Parting({ norms, actions, say }: MapProps): JSX.Element {
-  if (norms.parting.length === 0) return <p class="dim">{text.noneParts}</p>;
+  const none = norms.sharded < norms.names.length ? text.noneParts : text.noneCompared;
   return (
     <ul class="limits">
+      {[...(norms.parting.length === 0 ? [none] : []), ...norms.notes].map((note) => (
+        <li key={note}>
+          <Glyph id="finite" label="" />
+          <span>{note}</span>
+        </li>
+      ))}
       {norms.parting.map(({ rank, text: why }) => (
         <li key={rank}>
           <Glyph id="warning" label="" />

@@ -1,5 +1,6 @@
 /** Snapshots that were read last, sharing what they have in common, so that the views keep what they made of it. */
 
+import type { StepSnapshot } from "../../shared/recorded_step";
 import type { Moment } from "../../shared/replay";
 import type { Snapshot } from "../../shared/session";
 
@@ -40,7 +41,15 @@ function sharing(snapshot: Snapshot, before: Snapshot): Snapshot {
   if (snapshot.run.rank !== before.run.rank || snapshot.run.pid !== before.run.pid) return snapshot;
   const graph = snapshot.graph && snapshot.graph.digest === before.graph?.digest && snapshot.graph.id === before.graph.id ? before.graph : snapshot.graph;
   const ledger = snapshot.ledger && graph === before.graph && snapshot.ledger.id === before.ledger?.id ? before.ledger : snapshot.ledger;
-  return { ...snapshot, run: before.run, ...(graph === undefined ? {} : { graph }), ...(ledger === undefined ? {} : { ledger }) };
+  return { ...snapshot, run: before.run, ...(graph === undefined ? {} : { graph }), ...(ledger === undefined ? {} : { ledger }), ...regionsOf(snapshot, before) };
+}
+
+/** So are those of compiled regions. */
+function regionsOf({ regions }: StepSnapshot, { regions: known = [] }: StepSnapshot): Pick<StepSnapshot, "regions"> {
+  if (!regions) return {};
+  const byId = new Map(known.map((region) => [region.id, region]));
+  const shared = regions.map((region) => byId.get(region.id) ?? region);
+  return { regions: shared.length === known.length && shared.every((region, i) => region === known[i]) ? known : shared };
 }
 
 export function momentKey(at: Moment): string {

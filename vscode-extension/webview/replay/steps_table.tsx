@@ -3,10 +3,10 @@
 import type { JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
 import { exactCount, formatBytes, MISSING, plainNumber } from "../../shared/format";
-import type { Mark } from "../../shared/replay";
+import type { Mark, Timeline } from "../../shared/replay";
 import { currentPosition, type ReplayModel } from "../../shared/replay_model";
 import { momentAt } from "../../shared/replay_play";
-import { plainValue, stepNumber } from "../../shared/replay_words";
+import { plainValue, scaleWords, stepNumber } from "../../shared/replay_words";
 import { replayText as text } from "../../shared/text";
 import { Glyph } from "../components/glyph";
 import { VirtualRows, type VirtualRow } from "../components/virtual_rows";
@@ -34,8 +34,8 @@ export function StepsTable({ model, actions, onClose }: StepsTableProps): JSX.El
   const words = (row: StepRow): readonly string[] => wordsOf(model, row.position);
   return (
     <SheetFrame title={text.steps} onClose={onClose}>
-      <div class="rp-steps-head rp-steps-row" aria-hidden="true">
-        {Object.values(text.tableColumns).map((name) => (
+      <div class={`rp-steps-head ${rowClass(timeline)}`} aria-hidden="true">
+        {columnsOf(timeline).map((name) => (
           <span key={name}>{name}</span>
         ))}
       </div>
@@ -48,9 +48,9 @@ export function StepsTable({ model, actions, onClose }: StepsTableProps): JSX.El
           active={position < 0 ? null : String(steps[position])}
           onActive={(row) => actions.go(momentAt(steps, facts?.rank ?? 0, row.position))}
           copy={(row) => words(row).join("\t")}
-          rowLabel={(row) => rowLabel(words(row), marks.get(steps[row.position]!) ?? [])}
+          rowLabel={(row) => rowLabel(columnsOf(timeline), words(row), marks.get(steps[row.position]!) ?? [])}
           render={(row) => (
-            <div class="rp-steps-row">
+            <div class={rowClass(timeline)}>
               {words(row).map((word, at) => (
                 <span key={at} class={at === 3 && word !== "0" && word !== MISSING ? "c-nan" : ""}>
                   {word}
@@ -71,6 +71,16 @@ export function StepsTable({ model, actions, onClose }: StepsTableProps): JSX.El
   );
 }
 
+/** Loss scales have a column where any step has one. */
+function columnsOf({ lossScale }: Timeline): readonly string[] {
+  const { marks, ...others } = text.tableColumns;
+  return [...Object.values(others), ...(lossScale ? [text.tableLossScale] : []), marks];
+}
+
+function rowClass({ lossScale }: Timeline): string {
+  return lossScale ? "rp-steps-row scaled" : "rp-steps-row";
+}
+
 function marksByStep(marks: readonly Mark[]): ReadonlyMap<number, readonly Mark[]> {
   const byStep = new Map<number, Mark[]>();
   for (const mark of marks) byStep.set(mark.step, [...(byStep.get(mark.step) ?? []), mark]);
@@ -79,13 +89,13 @@ function marksByStep(marks: readonly Mark[]): ReadonlyMap<number, readonly Mark[
 
 /** In the order of the columns. */
 function wordsOf({ timeline }: ReplayModel, at: number): readonly string[] {
-  const { steps, loss, lossSeen, gradientNorm, nonfinite, heldBytes } = timeline;
+  const { steps, loss, lossSeen, gradientNorm, nonfinite, heldBytes, lossScale } = timeline;
   const known = (value: number): number | null => (Number.isNaN(value) ? null : value);
   const bad = known(nonfinite[at]!);
-  return [stepNumber(steps[at]!), plainValue(lossSeen[at] === 1 ? loss[at]! : null), plainNumber(known(gradientNorm[at]!)), bad === null ? MISSING : exactCount(bad), formatBytes(heldBytes[at])];
+  const scale = lossScale ? [known(lossScale[at]!)] : [];
+  return [stepNumber(steps[at]!), plainValue(lossSeen[at] === 1 ? loss[at]! : null), plainNumber(known(gradientNorm[at]!)), bad === null ? MISSING : exactCount(bad), formatBytes(heldBytes[at]), ...scale.map((one) => (one === null ? MISSING : scaleWords(one)))];
 }
 
-function rowLabel(words: readonly string[], marks: readonly Mark[]): string {
-  const names = Object.values(text.tableColumns);
+function rowLabel(names: readonly string[], words: readonly string[], marks: readonly Mark[]): string {
   return [...words.map((word, at) => `${names[at]} ${word}`), ...marks.map((mark) => mark.text)].join(", ");
 }

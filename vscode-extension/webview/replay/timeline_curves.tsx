@@ -92,7 +92,7 @@ function Row({ row, axis, props, scale }: RowProps): JSX.Element {
   return (
     <g>
       <rect class="rp-lane" x={at.left} y={row.top} width={at.right - at.left} height={row.height} />
-      <RowName row={row} axis={axis} at={at} />
+      <RowName row={row} axis={axis} at={at} scaled={timeline.lossScale !== undefined} />
       {axis === null ? (
         <text x={at.left + 8} y={row.top + row.height / 2 + 3.5}>
           {text.notRecorded}
@@ -109,8 +109,16 @@ function Row({ row, axis, props, scale }: RowProps): JSX.Element {
   );
 }
 
-function RowName({ row, axis, at }: { readonly row: TimelineRow; readonly axis: ValueAxis | null; readonly at: TimelineGeometry }): JSX.Element {
-  const unit = row.name === "norm" ? text.rowNormUnit : row.name === "held" && axis ? unitOf(axis) : "";
+interface RowNameProps {
+  readonly row: TimelineRow;
+  readonly axis: ValueAxis | null;
+  readonly at: TimelineGeometry;
+  /** Norms are without the loss scale. */
+  readonly scaled: boolean;
+}
+
+function RowName({ row, axis, at, scaled }: RowNameProps): JSX.Element {
+  const unit = row.name === "norm" ? (scaled ? text.rowNormUnscaled : text.rowNormUnit) : row.name === "held" && axis ? unitOf(axis) : "";
   if (at.captions) return <text class="rp-name" x={at.left} y={row.top - 4}>{[NAMES[row.name], unit].filter(Boolean).join(", ")}</text>;
   return (
     <>
@@ -250,9 +258,11 @@ function Gaps({ gaps, scale, at, fill }: SpanProps & { readonly gaps: readonly G
 
 function Marks({ marks, scale, at }: SpanProps & { readonly marks: readonly Mark[] }): JSX.Element {
   let last = Number.NEGATIVE_INFINITY;
+  // What a scaler did about NaN and Inf says more than that they were there.
+  const skipped = new Set(marks.filter(({ kind }) => kind === "skipped").map(({ step }) => step));
   const shown = marks.filter(({ kind, step }) => {
     const x = xOf(scale, step);
-    if (kind === "variant" || (kind !== "stop" && x - last < 7)) return false;
+    if (kind === "variant" || (kind === "nonfinite" && skipped.has(step)) || (kind !== "stop" && x - last < 7)) return false;
     last = x;
     return true;
   });

@@ -33,6 +33,8 @@ def _steps(source: Source, table: Table) -> Iterator[Batch]:
             step.optimizer_count,
             step.cost_ns,
             step.interrupted,
+            step.loss_scale,
+            step.skipped,
         )
         for step in source.records(Step)
     )
@@ -101,6 +103,8 @@ STEPS = Table(
         Column("optimizer_count", "int64", "optimizer steps"),
         Column("cost_ns", "int64", "time spent in gradwatch"),
         Column("interrupted", "text", "why it did not end in order"),
+        Column("loss_scale", "float64", "what a GradScaler multiplied the loss with; empty where none did"),
+        Column("skipped", "bool", "the GradScaler found NaN or Inf: the parameters stayed as they were"),
     ),
     (Step,),
     _steps,
