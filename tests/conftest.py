@@ -28,6 +28,7 @@ def _nothing_of_ours_is_left() -> Iterator[None]:
     yield
     found = traces()
     _drop_saved_tensor_hooks()  # so that only the test that left them fails
+    _forget_compiling()
     assert found == [], "left by this test"
 
 
@@ -145,6 +146,13 @@ def _saved_tensor_hooks() -> list[str]:
     why_disabled = autograd._saved_tensors_hooks_get_disabled_error_message()
     found = [] if top is None else [f"saved-tensor hooks {top}"]
     return found if why_disabled is None else [*found, f"saved-tensor hooks are disabled: {why_disabled}"]
+
+
+def _forget_compiling() -> None:
+    """Clear the compiler's counts: at a stop, a program that compiles gets no new global hooks."""
+    dynamo: Any = sys.modules.get("torch._dynamo.utils")
+    if dynamo is not None:
+        dynamo.counters.clear()
 
 
 def _drop_saved_tensor_hooks() -> None:

@@ -27,7 +27,7 @@ try {
   told.before = await slider.getAttribute("aria-valuetext");
   await slider.focus();
   await page.keyboard.press("Home");
-  await page.waitForFunction((was) => document.querySelector('[role="slider"]')?.getAttribute("aria-valuetext") !== was, told.before, { timeout: 90_000 }).catch(() => {});
+  await page.waitForFunction((was) => document.querySelector('[role="slider"]')?.getAttribute("aria-valuetext") !== was, told.before, { timeout: 15_000 }).catch(() => {});
   told.after = await slider.getAttribute("aria-valuetext");
   await page.waitForTimeout(300);
   told.title = await page.title();

@@ -233,7 +233,9 @@ def observed(folder: Path, script: str, umask: int = 0o022) -> list[list[Any]]:
     (folder / "out").mkdir(exist_ok=True)
     ends = "\nimport pathlib\ntold = json.dumps(list(events))\npathlib.Path('events.json').write_text(told)\n"
     text = WATCH + f"os.umask({umask})\nsys.path.insert(0, '.')\n" + textwrap.dedent(script) + ends
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "out")}
+    # torch, once it compiled something, says there where its cache is.
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("TORCHINDUCTOR_", "TRITON_"))}
+    environment = {**ours, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "out")}
     command = [sys.executable, "-c", text]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False

@@ -45,6 +45,7 @@ from session_factory import (
     RUN,
     START_NS,
     Node,
+    RegionOp,
     Saved,
     Storage,
     backward,
@@ -56,6 +57,7 @@ from session_factory import (
     ledger,
     optimizer_step,
     parameter,
+    region,
     step,
 )
 
@@ -71,6 +73,7 @@ EVERY_RECORD: list[Record] = [
     Modules([Module(0, "model", "", "Net")]),
     Parameters([parameter(0, "weight", [2, 3], aliases=["other"])]),
     ModuleOutputs([ModuleOutput(0, 0, "[1]", 1)]),
+    region(0, "net", [RegionOp("x", "input"), RegionOp("sin", "aten.sin.default", uses=(0,), saved=True)], []),
     ONE_GRAPH,
     ledger(0, 0, [Saved(1, "self", 0, (2, 3))], [Storage(24)]),
     backward(3, graph=0, ledger=0, class_bytes=[24, 0, 0, 0, 0, 0], error="RuntimeError: x"),

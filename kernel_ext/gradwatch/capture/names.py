@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from inspect import CO_OPTIMIZED
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from gradwatch.capture.origins import LIBRARY
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from types import FrameType
+
+    from torch import nn
 
     from gradwatch.capture.origins import Origins
 
@@ -48,6 +48,8 @@ class Namer:
 
         A training_step calls parts of its model, not the model.
         """
+        from torch import nn  # noqa: PLC0415 # a stop in a program without torch loads this file too
+
         while frame is not None:
             if self._origins[frame.f_code.co_filename] >= LIBRARY:
                 with readable_locals(frame) as names:
