@@ -38,22 +38,26 @@ def main(fate: str) -> None:
 
 
 def befall(fate: str) -> None:
+    if fate in ("exit", "kill", "raise"):
+        wait_for_the_files()
     if fate == "raise":
         raise ValueError("of the program's own")
-    if fate in ("exit", "kill"):
-        wait_for_the_file()
     if fate == "exit":
         os._exit(3)
     if fate == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wait_for_the_file() -> None:
-    """Die only after something of the first steps is on the disk: what a dying process had in memory is nobody's."""
-    path = Path("train.rank1.gradwatch")
-    end = time.monotonic() + 30
+def wait_for_the_files() -> None:
+    """Die only once both ranks' steps are on the disk: the launcher then ends the other rank, which waits for this."""
+    paths = [Path(f"train.rank{rank}.gradwatch") for rank in range(2)]
+    end = time.monotonic() + 60
+    sizes, since = [0, 0], time.monotonic()
     while time.monotonic() < end:
-        if path.exists() and path.stat().st_size > 2_000:
+        now = [path.stat().st_size if path.exists() else 0 for path in paths]
+        if now != sizes:
+            sizes, since = now, time.monotonic()
+        if min(sizes) > 2_000 and time.monotonic() - since > 2:
             return
         time.sleep(0.05)
 
