@@ -75,23 +75,40 @@ class DeviceValues:
         return self._values
 
 
-class _Copy:
-    """One copy into pinned memory, on the stream that is current."""
+class PinnedCopy:
+    """A copy of a device's tensor on its way into pinned memory, on the stream that is current."""
 
-    __slots__ = ("_arrived", "_landed", "_places")
+    __slots__ = ("_arrived", "_landed")
 
-    def __init__(self, device: torch.device, found: list[tuple[int, torch.Tensor]]) -> None:
-        self._places = [place for place, _ in found]
-        with torch.cuda.device(device):
-            together = torch.stack([tensor.detach().reshape(()).double() for _, tensor in found])
-            self._landed = torch.empty(len(found), dtype=torch.float64, device="cpu", pin_memory=True)
-            self._landed.copy_(together, non_blocking=True)
+    def __init__(self, tensor: torch.Tensor) -> None:
+        with torch.cuda.device(tensor.device):
+            self._landed = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
+            self._landed.copy_(tensor, non_blocking=True)
             self._arrived: Any = torch.cuda.Event()
             self._arrived.record()
 
     def has_landed(self) -> bool:
+        """Whether `landed` would return at once. Never waits."""
         return self._arrived.query()
 
-    def take(self) -> list[tuple[int, float]]:
+    def landed(self) -> torch.Tensor:
+        """The copy on the CPU; waits for it."""
         self._arrived.synchronize()
-        return [(place, float(value)) for place, value in zip(self._places, self._landed.numpy(), strict=True)]
+        return self._landed
+
+
+class _Copy:
+    """One copy of the values of a device."""
+
+    __slots__ = ("_copy", "_places")
+
+    def __init__(self, device: torch.device, found: list[tuple[int, torch.Tensor]]) -> None:
+        self._places = [place for place, _ in found]
+        with torch.cuda.device(device):
+            self._copy = PinnedCopy(torch.stack([tensor.detach().reshape(()).double() for _, tensor in found]))
+
+    def has_landed(self) -> bool:
+        return self._copy.has_landed()
+
+    def take(self) -> list[tuple[int, float]]:
+        return [(place, float(value)) for place, value in zip(self._places, self._copy.landed().numpy(), strict=True)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gradwatch.capture.device_values import DeviceValues, is_capturing
+from gradwatch.capture.device_values import DeviceValues, PinnedCopy, is_capturing
 from gradwatch.capture.graph import column
 from gradwatch.capture.statistics_cpu import CODES, Kernel, load_kernel
 from gradwatch.capture.statistics_layout import PLAIN_TYPES, extent_of
@@ -149,8 +149,7 @@ class DeviceSamples:
     tensors: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
     numels: list[int] = field(default_factory=list[int])
     _before: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
-    _result: torch.Tensor | None = None
-    _arrived: Any = None
+    _result: torch.Tensor | PinnedCopy | None = None
 
     def take(self) -> None:
         self.numels = [tensor.numel() for tensor in self.tensors]
@@ -160,23 +159,15 @@ class DeviceSamples:
         changes = [_sample(tensor) - before for tensor, before in zip(self.tensors, self._before, strict=True)]
         result = torch.stack([_norm(each) for each in [*self._before, *changes]])
         self.tensors, self._before = [], []
-        if result.device.type == "cuda":
-            with torch.cuda.device(result.device):
-                self._result = torch.empty(result.shape, dtype=result.dtype, device="cpu", pin_memory=True)
-                self._result.copy_(result, non_blocking=True)
-                self._arrived = torch.cuda.Event()
-                self._arrived.record()
-        else:
-            self._result = result
+        self._result = PinnedCopy(result) if result.is_cuda else result
 
     def is_ready(self) -> bool:
-        return self._arrived is None or self._arrived.query()
+        return not isinstance(self._result, PinnedCopy) or self._result.has_landed()
 
     def norms_and_ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         assert self._result is not None  # noqa: S101  # compared before it is read
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        before, change = np.split(self._result.cpu().numpy().astype(float) ** 2, 2)
+        result = self._result.landed() if isinstance(self._result, PinnedCopy) else self._result
+        before, change = np.split(result.cpu().numpy().astype(float) ** 2, 2)
         return _norms_and_ratios(before, change, self.numels)
 
 
