@@ -20,9 +20,10 @@ def open(what: str | os.PathLike[str] | Any) -> Session:  # noqa: A001  # gradwa
     Raises a SessionError that says what is wrong with the file, or UsageError where a tensor has no graph.
     """
     if isinstance(what, (str, os.PathLike)):
-        from gradwatch.session.session import Session  # noqa: PLC0415  # importing gradwatch loads nothing heavy
+        from gradwatch.findings.all import find  # noqa: PLC0415  # importing gradwatch loads nothing heavy
+        from gradwatch.session.session import Session  # noqa: PLC0415  # as above
 
-        return Session(os.fspath(what))
+        return Session(os.fspath(what), lambda session: find(session).findings)
     from gradwatch.capture.late import snapshot  # noqa: PLC0415  # loads torch
     from gradwatch.capture.names import readable_locals  # noqa: PLC0415  # as above
 

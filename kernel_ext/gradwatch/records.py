@@ -37,6 +37,44 @@ VariableKind = Literal["tensor", "module", "optimizer"]
 ConditionKind = Literal["first non-finite", "norm exceeds", "node", "parameter", "module", "next node"]
 ValuesField = Literal["value", "grad", "saved", "grad output"]
 SeriesStatistic = Literal["l2", "min", "max", "nonfinite"]
+TraceReason = Literal["first step", "unreached parameters", "non-finite values", "asked for"]
+CutKind = Literal["detached", "data", "number", "numpy", "no_grad", "inference_mode", "not differentiable", "rebuilt"]
+BirthPhase = Literal["forward", "backward"]
+FaultKind = Literal["in-place", "second backward", "no gradient", "shape"]
+ChangeKind = Literal["checkpoint", "bf16 saving", "save_on_cpu", "in-place activation", "fused attention"]
+Severity = Literal["error", "warning", "note"]
+Certainty = Literal["measured", "inferred", "estimated"]
+FindingKind = Literal[
+    "unreached",
+    "stale",
+    "zero gradient",
+    "frozen",
+    "not optimized",
+    "replaced",
+    "zeroed",
+    "skipped",
+    "nan",
+    "inf",
+    "underflow",
+    "vanishing",
+    "exploding",
+    "dead units",
+    "saturated",
+    "update ratio",
+    "noise",
+    "drowned",
+    "conflict",
+    "held",
+    "saved unused",
+    "saved twice",
+    "held long",
+    "held by ctx",
+    "what if",
+    "retained graph",
+    "in-place",
+    "second backward",
+    "out of memory",
+]
 
 TENSOR_CLASSES: tuple[TensorClass, ...] = (
     "activation",
@@ -516,6 +554,389 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleCalls:
+    """The module calls of one step, one row per module called or known: written with the step's details.
+
+    `modules` (`<i4`, ids), `calls` (`<u4`, 0: known and not called), `without_grad` (`<u4`, how many of them ran
+    under no_grad or inference_mode), `training` (`|u1`, of the last call) and `forward_ns` (`<i8`, all calls
+    together, modules inside included; on a device with a stream of its own the time on that stream, -1 not known).
+    """
+
+    step: int
+    modules: Column
+    calls: Column
+    without_grad: Column
+    training: Column
+    forward_ns: Column
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignParameter:
+    """A tensor that an optimizer updates and no recorded module has.
+
+    `like`: a parameter's id of the same shape and dtype that no optimizer has, -1 none: that one may have taken its
+    place in the module.
+    """
+
+    shape: list[int]
+    dtype: str
+    like: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerMembers:
+    """Which parameters an optimizer updates (`parameters`, ids, `<u4`), as of `step`. Written anew when it changes."""
+
+    step: int
+    optimizer: int
+    optimizer_class: str
+    parameters: Column
+    foreign: list[ForeignParameter] = field(default_factory=list[ForeignParameter])
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An op of a traced step whose result lost the graph of what it was given.
+
+    `op` is the function as the program called it ("Tensor.detach", "torch.argmax"), `parameters` the ids of those
+    behind its inputs that no other path has carried further at that time, `reaches_loss` whether a
+    value made from its result went into the root of a backward call (a number may have, unseen: then it is False and
+    `kind` is "number" or "numpy"). `name` is the Python name of the input or the result, "" unknown. `count` is how
+    often the same line did the same in the step.
+    """
+
+    kind: CutKind
+    op: str
+    site: int
+    project_site: int
+    module: int
+    parameters: list[int]
+    reaches_loss: bool
+    name: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEnd:
+    """A tensor of a traced step with a graph behind it that no backward call of the step went through.
+
+    `node` is the name of its grad_fn, `op` the function that made it, `name` the Python name that held it at the end
+    ("" none did), `saved_bytes` what that graph saved for a backward that did not come, storages counted once and
+    those that a backward call freed left out, `used` how many ops were given it (0: its value went nowhere).
+    """
+
+    node: str
+    op: str
+    site: int
+    project_site: int
+    module: int
+    parameters: list[int]
+    name: str = ""
+    saved_bytes: int = 0
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """An op of a traced step that changed a tensor in place, or what `.grad` is (`op` "Tensor.grad.__set__").
+
+    `name` is the Python name of what it wrote to, `parameters` the ids of leaves it wrote to or whose `.grad` it
+    wrote to, `phase` when: before, in or after the step's backward calls.
+    """
+
+    op: str
+    site: int
+    project_site: int
+    module: int
+    phase: Literal["forward", "backward", "update"]
+    name: str = ""
+    parameters: list[int] = field(default_factory=list[int])
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One step whose every op was seen as the program called it (a TorchFunctionMode; never beside torch.compile).
+
+    `truncated` says that there were more ops than are followed. `uses` (`<u4`, one per id in `used_parameters`,
+    `<u4`) counts the ops that were given a parameter itself. `graph` is the id of the last backward call's graph, and
+    `node_site` / `node_project_site` (`<i4`, one per its nodes, -1 unknown) the lines of the ops themselves, also
+    where Python is too old for the line clock.
+    """
+
+    step: int
+    reason: TraceReason
+    op_count: int
+    truncated: bool
+    used_parameters: Column
+    uses: Column
+    cuts: list[Cut] = field(default_factory=list[Cut])
+    dead_ends: list[DeadEnd] = field(default_factory=list[DeadEnd])
+    writes: list[Write] = field(default_factory=list[Write])
+    graph: int = -1
+    node_site: Column | None = None
+    node_project_site: Column | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Statistics of module outputs in the forward, as Gradients has them: `subjects` (`<u4`) are output ids.
+
+    Written for every step in which one is not finite, else with the step's details. Rows stand in call order.
+    """
+
+    step: int
+    subjects: Column
+    columns: dict[str, Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor at the birth of a non-finite value, as it was read then.
+
+    `role` as in a Ledger, or "grad output", "grad input", "input", "result". `facts` holds counts that a cause needs
+    ("rows all -inf", "unselected zeros", ...).
+    """
+
+    role: str
+    shape: list[int]
+    dtype: str
+    count: int
+    zeros: int
+    nan: int
+    inf: int
+    min: float
+    max: float
+    facts: dict[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Where a NaN, an Inf or an underflow began: an op that was given finite values and did not return them.
+
+    `node` is its index in `graph`, -1 where it is not known; `op` its node's name without "Backward0", or the module's
+    class. `exact` says that inputs and result of this one op were both looked at; else it lies between the last
+    finite and the first non-finite value seen, and `site` is the nearest line. `path` are nodes of the graph
+    that had it afterwards in the order they got it, `healed` those that turned it finite again, `parameters` ids of
+    those it reached, `source` what was bad already where nothing was born: "input", "parameter", "seed", or "".
+    """
+
+    step: int
+    backward: int
+    phase: BirthPhase
+    nan: int
+    inf: int
+    graph: int
+    node: int
+    op: str
+    module: int
+    site: int
+    project_site: int
+    exact: bool
+    source: Literal["", "input", "parameter", "seed"] = ""
+    operands: list[Operand] = field(default_factory=list[Operand])
+    path: list[int] = field(default_factory=list[int])
+    healed: list[int] = field(default_factory=list[int])
+    parameters: list[int] = field(default_factory=list[int])
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FanIn:
+    """The gradients that meet at one node output, before the engine adds them up. Of one backward call.
+
+    One entry per gradient that arrives: `source` (node index), `norm` (L2), `share` (its projection on the sum, over
+    the sum's squared norm: shares add up to 1) and, in `cosine`, its cosine with each one after it
+    (entry 0 with 1, 0 with 2, ..., 1 with 2, ...).
+    """
+
+    node: int
+    input_nr: int
+    sources: list[int]
+    norms: list[float]
+    shares: list[float]
+    cosines: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class FanIns:
+    """Fan-ins of one backward call whose sums were measured; nodes are indices in `graph`."""
+
+    step: int
+    backward: int
+    graph: int
+    fan_ins: list[FanIn]
+
+
+@dataclass(frozen=True, slots=True)
+class GradientNoise:
+    """Signal and noise of parameters' gradients over the `window` steps that end at `step`.
+
+    Of `sampled` elements of each (`subjects`, ids, `<u4`): `signal` (`<f4`) is the squared norm of their mean gradient
+    without its noise, `noise` (`<f4`) the summed variance, both scaled to the whole parameter (McCandlish et al.
+    2018, "An Empirical Model of Large-Batch Training", appendix A).
+    """
+
+    step: int
+    window: int
+    subjects: Column
+    signal: Column
+    noise: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who keeps something alive.
+
+    `chain` goes from a name that a person knows down to the tensor ("trainer.losses[37]"), `kind` is what that name is
+    of, `site` where it stands, `count` how many tensors are held this way.
+    """
+
+    chain: str
+    kind: Literal[
+        "local", "global", "closure", "attribute", "Out", "traceback", "hook", "cycle", "optimizer", "module", "unknown"
+    ]
+    site: int = -1
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """Graphs of past steps that are still alive: `graphs` of them, of steps `made` (ascending, at most 64).
+
+    `held_bytes` is what they saved and have not released, `node_count` their nodes (walked up to a limit), `site`
+    the line that made their roots (-1 unknown), `name` what the root was called.
+    """
+
+    step: int
+    graphs: int
+    made: list[int]
+    held_bytes: int
+    node_count: int
+    op: str
+    site: int
+    project_site: int
+    holders: list[Holder] = field(default_factory=list[Holder])
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error that autograd raised, or will raise, with both lines that it takes.
+
+    in-place: `site` saved the tensor for `op`, `other_site` overwrote it (`other_op`) before backward used it.
+    second backward: `site` called backward() first and freed the graph, `other_site` the second time; `op` is where
+    the second stopped. `name` is the tensor's Python name; `raised` is False where it was seen before the error.
+    """
+
+    step: int
+    backward: int
+    kind: FaultKind
+    op: str
+    site: int
+    project_site: int
+    other_op: str
+    other_site: int
+    other_project_site: int
+    module: int = -1
+    graph: int = -1
+    node: int = -1
+    name: str = ""
+    role: str = ""
+    raised: bool = True
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfMemory:
+    """A device, or the host, had no memory left: what was held at that instant. Bytes; -1 not known.
+
+    `graph` / `ledger` / `class_bytes` are of the graph that was alive, as in Backward. `requested_bytes` is
+    what the failing op asked for, `free_in_pool` what the allocator held without being able to give it in one piece.
+    """
+
+    step: int
+    phase: BirthPhase
+    device: str
+    message: str
+    op: str
+    module: int
+    site: int
+    project_site: int
+    requested_bytes: int
+    allocated_bytes: int
+    reserved_bytes: int
+    total_bytes: int
+    free_in_pool: int
+    graph: int = -1
+    ledger: int = -1
+    held_bytes: int = -1
+    class_bytes: list[int] = field(default_factory=list[int])
+    parameter_bytes: int = -1
+    gradient_bytes: int = -1
+    optimizer_bytes: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One change that was tried for real: the step before it and the one with it, measured in one run.
+
+    `target` names modules ("blocks.*"). `peak` is what backward found held, `forward_ns` and `step_ns` times;
+    `same_gradients` says whether they came out the same, None where the batches differed.
+    """
+
+    change: ChangeKind
+    target: str
+    modules: list[int]
+    before_step: int
+    after_step: int
+    before_peak: int
+    after_peak: int
+    before_step_ns: int
+    after_step_ns: int
+    same_gradients: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An answer: what is wrong, where, why, and what to do. Ids are those of the session (or snapshot) it is of.
+
+    `title` is a few words ("NaN born in sqrt"), `sentence` one sentence with the values, `fix` what to do ("" where
+    nothing need be done). `site` is the line at fault, `other_site` the second line where it takes two, `name` the
+    Python name at fault, `cause` the class within its kind ("never called", "masked where", ...). `steps` are first
+    and last step it was seen in. `evidence` are the readings it rests on, one a line; `certainty` says how it
+    is known. `bytes` is what it holds, or would free.
+    """
+
+    kind: FindingKind
+    severity: Severity
+    title: str
+    sentence: str
+    cause: str = ""
+    fix: str = ""
+    steps: list[int] = field(default_factory=list[int])
+    backward: int = -1
+    graph: int = -1
+    nodes: list[int] = field(default_factory=list[int])
+    parameters: list[int] = field(default_factory=list[int])
+    modules: list[int] = field(default_factory=list[int])
+    site: int = -1
+    other_site: int = -1
+    name: str = ""
+    bytes: int = -1
+    evidence: list[str] = field(default_factory=list[str])
+    certainty: Certainty = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found in this session when it was closed. A reader in Python finds anew; one without takes these."""
+
+    findings: list[Finding]
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the reader must be told: what cannot be seen, or a probe of ours that failed."""
 
@@ -698,6 +1119,8 @@ class Snapshot:
     callers: list[Caller] = field(default_factory=list[Caller])
     conditions: list[Condition] = field(default_factory=list[Condition])
     recording: Recording | None = None
+    regions: list[CompiledRegion] = field(default_factory=list[CompiledRegion])
+    findings: list[Finding] = field(default_factory=list[Finding])
     cost_ms: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -771,6 +1194,18 @@ Record = (
     | GradientStates
     | Series
     | Totals
+    | ModuleCalls
+    | OptimizerMembers
+    | Trace
+    | Activations
+    | Birth
+    | FanIns
+    | GradientNoise
+    | Retained
+    | Fault
+    | OutOfMemory
+    | Trial
+    | Findings
 )
 
 TOPICS: dict[str, type[Record]] = {
@@ -795,6 +1230,18 @@ TOPICS: dict[str, type[Record]] = {
     "/states": GradientStates,
     "/series": Series,
     "/totals": Totals,
+    "/calls": ModuleCalls,
+    "/members": OptimizerMembers,
+    "/traces": Trace,
+    "/activations": Activations,
+    "/births": Birth,
+    "/fan_ins": FanIns,
+    "/noise": GradientNoise,
+    "/retained": Retained,
+    "/faults": Fault,
+    "/out_of_memory": OutOfMemory,
+    "/trials": Trial,
+    "/findings": Findings,
 }
 """One MCAP channel per record type: a reader of one never decompresses another. `Snapshot`, `Values` and
 `Failure` are answers to a debugger and stand in no file; they travel as JSON, a Column's bytes in base64."""

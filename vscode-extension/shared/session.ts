@@ -309,6 +309,264 @@ export interface Totals {
   loss_scale?: Column | null;
 }
 
+/** The module calls of one step, one row per module called or known: written with the step's details. */
+export interface ModuleCalls {
+  step: number;
+  modules: Column;
+  calls: Column;
+  without_grad: Column;
+  training: Column;
+  forward_ns: Column;
+}
+
+/** A tensor that an optimizer updates and no recorded module has. */
+export interface ForeignParameter {
+  shape: readonly number[];
+  dtype: string;
+  like?: number;
+}
+
+/** Which parameters an optimizer updates (`parameters`, ids, `<u4`), as of `step`. Written anew when it changes. */
+export interface OptimizerMembers {
+  step: number;
+  optimizer: number;
+  optimizer_class: string;
+  parameters: Column;
+  foreign?: readonly ForeignParameter[];
+}
+
+/** An op of a traced step whose result lost the graph of what it was given. */
+export interface Cut {
+  kind: "detached" | "data" | "number" | "numpy" | "no_grad" | "inference_mode" | "not differentiable" | "rebuilt";
+  op: string;
+  site: number;
+  project_site: number;
+  module: number;
+  parameters: readonly number[];
+  reaches_loss: boolean;
+  name?: string;
+  count?: number;
+}
+
+/** A tensor of a traced step with a graph behind it that no backward call of the step went through. */
+export interface DeadEnd {
+  node: string;
+  op: string;
+  site: number;
+  project_site: number;
+  module: number;
+  parameters: readonly number[];
+  name?: string;
+  saved_bytes?: number;
+  used?: number;
+}
+
+/** An op of a traced step that changed a tensor in place, or what `.grad` is (`op` "Tensor.grad.__set__"). */
+export interface Write {
+  op: string;
+  site: number;
+  project_site: number;
+  module: number;
+  phase: "forward" | "backward" | "update";
+  name?: string;
+  parameters?: readonly number[];
+  count?: number;
+}
+
+/** One step whose every op was seen as the program called it (a TorchFunctionMode; never beside torch.compile). */
+export interface Trace {
+  step: number;
+  reason: "first step" | "unreached parameters" | "non-finite values" | "asked for";
+  op_count: number;
+  truncated: boolean;
+  used_parameters: Column;
+  uses: Column;
+  cuts?: readonly Cut[];
+  dead_ends?: readonly DeadEnd[];
+  writes?: readonly Write[];
+  graph?: number;
+  node_site?: Column | null;
+  node_project_site?: Column | null;
+}
+
+/** Statistics of module outputs in the forward, as Gradients has them: `subjects` (`<u4`) are output ids. */
+export interface Activations {
+  step: number;
+  subjects: Column;
+  columns: Readonly<Record<string, Column>>;
+}
+
+/** A tensor at the birth of a non-finite value, as it was read then. */
+export interface Operand {
+  role: string;
+  shape: readonly number[];
+  dtype: string;
+  count: number;
+  zeros: number;
+  nan: number;
+  inf: number;
+  min: number;
+  max: number;
+  facts?: Readonly<Record<string, number>>;
+}
+
+/** Where a NaN, an Inf or an underflow began: an op that was given finite values and did not return them. */
+export interface Birth {
+  step: number;
+  backward: number;
+  phase: "forward" | "backward";
+  nan: number;
+  inf: number;
+  graph: number;
+  node: number;
+  op: string;
+  module: number;
+  site: number;
+  project_site: number;
+  exact: boolean;
+  source?: "" | "input" | "parameter" | "seed";
+  operands?: readonly Operand[];
+  path?: readonly number[];
+  healed?: readonly number[];
+  parameters?: readonly number[];
+  name?: string;
+}
+
+/** The gradients that meet at one node output, before the engine adds them up. Of one backward call. */
+export interface FanIn {
+  node: number;
+  input_nr: number;
+  sources: readonly number[];
+  norms: readonly number[];
+  shares: readonly number[];
+  cosines: readonly number[];
+}
+
+/** Fan-ins of one backward call whose sums were measured; nodes are indices in `graph`. */
+export interface FanIns {
+  step: number;
+  backward: number;
+  graph: number;
+  fan_ins: readonly FanIn[];
+}
+
+/** Signal and noise of parameters' gradients over the `window` steps that end at `step`. */
+export interface GradientNoise {
+  step: number;
+  window: number;
+  subjects: Column;
+  signal: Column;
+  noise: Column;
+}
+
+/** Who keeps something alive. */
+export interface Holder {
+  chain: string;
+  kind: "local" | "global" | "closure" | "attribute" | "Out" | "traceback" | "hook" | "cycle" | "optimizer" | "module" | "unknown";
+  site?: number;
+  count?: number;
+}
+
+/** Graphs of past steps that are still alive: `graphs` of them, of steps `made` (ascending, at most 64). */
+export interface Retained {
+  step: number;
+  graphs: number;
+  made: readonly number[];
+  held_bytes: number;
+  node_count: number;
+  op: string;
+  site: number;
+  project_site: number;
+  holders?: readonly Holder[];
+  name?: string;
+}
+
+/** An error that autograd raised, or will raise, with both lines that it takes. */
+export interface Fault {
+  step: number;
+  backward: number;
+  kind: "in-place" | "second backward" | "no gradient" | "shape";
+  op: string;
+  site: number;
+  project_site: number;
+  other_op: string;
+  other_site: number;
+  other_project_site: number;
+  module?: number;
+  graph?: number;
+  node?: number;
+  name?: string;
+  role?: string;
+  raised?: boolean;
+  message?: string;
+}
+
+/** A device, or the host, had no memory left: what was held at that instant. Bytes; -1 not known. */
+export interface OutOfMemory {
+  step: number;
+  phase: "forward" | "backward";
+  device: string;
+  message: string;
+  op: string;
+  module: number;
+  site: number;
+  project_site: number;
+  requested_bytes: number;
+  allocated_bytes: number;
+  reserved_bytes: number;
+  total_bytes: number;
+  free_in_pool: number;
+  graph?: number;
+  ledger?: number;
+  held_bytes?: number;
+  class_bytes?: readonly number[];
+  parameter_bytes?: number;
+  gradient_bytes?: number;
+  optimizer_bytes?: number;
+}
+
+/** One change that was tried for real: the step before it and the one with it, measured in one run. */
+export interface Trial {
+  change: "checkpoint" | "bf16 saving" | "save_on_cpu" | "in-place activation" | "fused attention";
+  target: string;
+  modules: readonly number[];
+  before_step: number;
+  after_step: number;
+  before_peak: number;
+  after_peak: number;
+  before_step_ns: bigint | number;
+  after_step_ns: bigint | number;
+  same_gradients?: boolean | null;
+  note?: string;
+}
+
+/** An answer: what is wrong, where, why, and what to do. Ids are those of the session (or snapshot) it is of. */
+export interface Finding {
+  kind: "unreached" | "stale" | "zero gradient" | "frozen" | "not optimized" | "replaced" | "zeroed" | "skipped" | "nan" | "inf" | "underflow" | "vanishing" | "exploding" | "dead units" | "saturated" | "update ratio" | "noise" | "drowned" | "conflict" | "held" | "saved unused" | "saved twice" | "held long" | "held by ctx" | "what if" | "retained graph" | "in-place" | "second backward" | "out of memory";
+  severity: "error" | "warning" | "note";
+  title: string;
+  sentence: string;
+  cause?: string;
+  fix?: string;
+  steps?: readonly number[];
+  backward?: number;
+  graph?: number;
+  nodes?: readonly number[];
+  parameters?: readonly number[];
+  modules?: readonly number[];
+  site?: number;
+  other_site?: number;
+  name?: string;
+  bytes?: number;
+  evidence?: readonly string[];
+  certainty?: "measured" | "inferred" | "estimated";
+}
+
+/** What was found in this session when it was closed. A reader in Python finds anew; one without takes these. */
+export interface Findings {
+  findings: readonly Finding[];
+}
+
 /** Something the reader must be told: what cannot be seen, or a probe of ours that failed. */
 export interface Notice {
   kind: "not observable" | "partial" | "probe stopped" | "recorder";
@@ -438,6 +696,8 @@ export interface Snapshot {
   callers?: readonly Caller[];
   conditions?: readonly Condition[];
   recording?: Recording | null;
+  regions?: readonly CompiledRegion[];
+  findings?: readonly Finding[];
   cost_ms?: Readonly<Record<string, number>>;
 }
 
@@ -498,4 +758,16 @@ export interface Topics {
   "/states": GradientStates;
   "/series": Series;
   "/totals": Totals;
+  "/calls": ModuleCalls;
+  "/members": OptimizerMembers;
+  "/traces": Trace;
+  "/activations": Activations;
+  "/births": Birth;
+  "/fan_ins": FanIns;
+  "/noise": GradientNoise;
+  "/retained": Retained;
+  "/faults": Fault;
+  "/out_of_memory": OutOfMemory;
+  "/trials": Trial;
+  "/findings": Findings;
 }

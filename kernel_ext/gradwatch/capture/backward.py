@@ -75,15 +75,17 @@ class BackwardCall:
 
 
 class BackwardCalls:
-    """Takes part in every call into the engine (see engine_entry); `begin` and `end` never raise."""
+    """Takes part in every call into the engine (see engine_entry); `begin`, `end` and `failed` never raise."""
 
     def __init__(
         self,
         begin: Callable[[Sequence[Any], dict[str, Any]], BackwardCall | None],
         end: Callable[[BackwardCall], None],
+        failed: Callable[[BackwardCall, BaseException], None],
     ) -> None:
         self._begin = begin
         self._end = end
+        self._failed = failed
         self._local = threading.local()
         self.active: list[BackwardCall] = []
 
@@ -120,6 +122,7 @@ class BackwardCalls:
                 return original(t_outputs, *arguments, **options)
             except BaseException as error:
                 call.error = type(error).__name__
+                self._failed(call, error)
                 raise
             finally:
                 call.end = perf_counter_ns()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from gradwatch.capture.backward import BackwardCall
     from gradwatch.capture.modules import ModuleTable
+    from gradwatch.capture.observers import Observers
     from gradwatch.capture.probes import Cost, Probe
     from gradwatch.records import NoticeKind
 
@@ -135,6 +136,7 @@ class ModuleHooks:
         self.intervals = ThreadIntervals()
         self.storages = StorageClasses()
         self.outputs: OutputGradients | None = None
+        self.observers: Observers | None = None
         self._table = table
         self._probe = probe
         self._cost = cost
@@ -207,6 +209,8 @@ class ModuleHooks:
         else:
             _class_inputs(self.storages, (arguments, _keyword_arguments()))
         intervals.enter((number, *self._call_site()))
+        if self.observers is not None:
+            self.observers.tell("module_enters", number, module, arguments)
 
     def _entered_wrapper(self, module: nn.Module, parent: int) -> None:
         """What torch.compile put around a module, or made of one, is no module of the program's."""
@@ -228,6 +232,8 @@ class ModuleHooks:
             while stack[-1][0] != number:
                 stack.pop()
         intervals.leave()
+        if self.observers is not None:
+            self.observers.tell("module_leaves", number, module, output)
         if self.outputs is not None:
             if torch.is_grad_enabled():
                 self.outputs.watch(self._table, number, output)

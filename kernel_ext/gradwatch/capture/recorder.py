@@ -212,7 +212,14 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self.failed(error)
         self.stop("stopped" if kind is None else f"{kind.__name__}: {error}")
+
+    def failed(self, error: BaseException) -> None:
+        """Take in that the program raised an error which ends what is recorded. `stop` comes next."""
+        if self._recording is not None:
+            self._recording.program_failed(error)
 
     def _reads_held(self) -> bool:
         return self.options.detail != "parameters" if self.options.held is None else self.options.held

@@ -24,6 +24,8 @@ from gradwatch.capture.module_hooks import ModuleHooks, OutputGradients
 from gradwatch.capture.modules import ModuleTable
 from gradwatch.capture.monitoring import is_supported
 from gradwatch.capture.names import Namer
+from gradwatch.capture.observed import observers_of
+from gradwatch.capture.observers import Observers
 from gradwatch.capture.optimizers import OptimizerHooks
 from gradwatch.capture.pack_hooks import NO_SITES, PackHooks
 from gradwatch.capture.parameters import ParameterTable, Watched
@@ -91,10 +93,12 @@ class Recording:
         self.parameters = ParameterTable(self._gradient_accumulated)
         self.namer = Namer(self.sites.origins)
         self.modules = ModuleTable(self.namer, self._root_found)
-        self.calls = BackwardCalls(self._begin, self._end)
+        self.observers = Observers(observers_of(detail), self._tell, self.cost)
+        self.calls = BackwardCalls(self._begin, self._end, self._failed)
         self.steps = Steps(self._step_ended, self._optimizes, self.parameters.versions)
         self.module_hooks = ModuleHooks(self.modules, self._probes["module"], self.cost, self._module_call_site)
         self.module_hooks.storages = self.parameters.storages
+        self.module_hooks.observers = self.observers
         self.compiled = CompiledGraphs(self.modules, self.sites, self._probes["compiled region"])
         self.compiled.innermost_module = self.module_hooks.innermost
         self.compiled_backward = CompiledBackward(self._tell)
@@ -177,6 +181,8 @@ class Recording:
         self.loss_scales.start()
         for notice in self._notices:
             self.records.write(notice)
+        self.observers.start(self)
+        self.observers.tell("step_begins", self.steps.number)
         if self.kept is not None:
             saw = self.kept.saw
             self.records.seen = lambda record: self._guarded("kept step", lambda: saw(record))
@@ -206,6 +212,7 @@ class Recording:
 
     def _remove_hooks(self) -> None:
         self._on = False
+        self.observers.stop()
         self.swaps.stop()
         self.calls.stop()
         self.optimizer_hooks.stop()
@@ -257,6 +264,7 @@ class Recording:
                     self._note_overlaps(call, outputs)
                 if call.call == "backward":
                     call.gradient_states = self.parameters.gradient_states()
+                self.observers.tell("backward_begins", call, outputs)
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             probe.failed()
             self._give_up(call)
@@ -270,6 +278,7 @@ class Recording:
     def _give_up(self, call: BackwardCall | None) -> None:
         if call is not None:
             call.outputs = ()
+            call.walk = None
             call.ended = True
             self.local.end(call)
             if call in self._outermost:
@@ -322,14 +331,24 @@ class Recording:
         try:
             _remove(call.node_hooks)
             self.local.end(call)
-            call.walk = None  # holds the graph
             with unseen():
                 self._guarded("parameter gradient", lambda: self._collect_gradients(call))
+                self.observers.tell("backward_ends", call)
+                call.walk = None  # holds the graph
                 self._guarded("step", lambda: self._ended(call))
         except BaseException:  # the user's Ctrl-C: what was read is kept, what was not is missing
             self._give_up(call)
             raise
         self.cost.since(start)
+
+    def _failed(self, call: BackwardCall, error: BaseException) -> None:
+        with unseen():
+            self.observers.tell("backward_fails", call, error)
+
+    def program_failed(self, error: BaseException) -> None:
+        """The program raised an error that ends it, or the block that is recorded."""
+        with unseen():
+            self.observers.tell("program_fails", error)
 
     def _ended(self, call: BackwardCall) -> None:
         # Not before its gradients were collected: an ended call may be claimed, written and given back.
@@ -427,6 +446,7 @@ class Recording:
         start = perf_counter_ns()
         with unseen():
             self._guarded("optimizer", lambda: self._measure_before(optimizer, number, has_closure=has_closure))
+            self.observers.tell("before_optimizer", optimizer, number)
         self.cost.since(start)
 
     def _measure_before(self, optimizer: torch.optim.Optimizer, number: int, *, has_closure: bool) -> None:
@@ -441,6 +461,7 @@ class Recording:
         with unseen():
             self._guarded("optimizer", lambda: self.updates.after(optimizer))
             measured = self.updates.take(optimizer)
+            self.observers.tell("after_optimizer", optimizer, number)
             self._guarded("step", lambda: self.steps.optimizer_stepped(number, measured))
         self.cost.since(start)
 
@@ -481,12 +502,15 @@ class Recording:
 
     def _step_ended(self, step: OpenStep, source: StepSource, end_ns: int) -> None:
         sweep()
+        self.observers.tell("step_ends", step)
         self.records.add(step, source, end_ns)
         if source != "backward" and self._on:
             self._keep_between_steps()
         if not self.calls.active:
             self.graph.lines.forget_before(self._marks)
             self._marks = self.module_hooks.intervals.marks()
+        if self._on:
+            self.observers.tell("step_begins", self.steps.number)
 
     # Tables
 
@@ -540,6 +564,10 @@ class Recording:
     def _replay_packs(self) -> None:
         if self.pack_hooks is not None and self.graph.pack_fold is not None:
             self.graph.pack_fold.replay(self.pack_hooks.take_events(), self.graph.is_held)
+
+    def write(self, record: Record) -> bool:
+        """Write an observer's record, of the step that it names or of this one."""
+        return self.records.write(record, getattr(record, "step", self.steps.number))
 
     def tell(self, notice: Notice) -> None:
         """Write a notice of this step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from gradwatch.errors import SessionDamaged, UsageError
 from gradwatch.records import (
     Backward,
     CompiledRegion,
+    Findings,
     Finish,
     Gradients,
     GradientStates,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from gradwatch.records import Run, Site, SubjectKind
+    from gradwatch.records import Finding, Run, Site, SubjectKind
     from gradwatch.session.lookup import NamedSequence
 
 _KEPT_GRAPHS = 8
@@ -47,15 +48,15 @@ _KEPT_GRAPHS = 8
 class Session:
     """A session file, read on demand: opening it reads an index, and each question the records it needs.
 
-    Close it, or use it in a `with` block. Raises SessionNotFound, NotASession, SessionVersionError or
-    SessionDamaged.
+    Close it, or use it in a `with` block. `find` is what asks it for findings; without, those stand that were written
+    when it was closed. Raises SessionNotFound, NotASession, SessionVersionError or SessionDamaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, find: Callable[[Session], tuple[Finding, ...]] | None = None) -> None:
         self.reader = SessionReader(path)
         self.path = self.reader.path
         self.run: Run = self.reader.run
-        self.findings: tuple[Any, ...] = ()
+        self._find = find
 
     @property
     def finished(self) -> bool:
@@ -71,6 +72,13 @@ class Session:
     def finish(self) -> Finish | None:
         """How the recording ended; None while it runs, or when its process was killed."""
         return next(self.reader.records(Finish), None)
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong, where, why, and what to do: the worst first."""
+        if self._find is not None:
+            return self._find(self)
+        return tuple(finding for record in self.reader.records(Findings) for finding in record.findings)
 
     @cached_property
     def notices(self) -> list[Notice]:
@@ -207,9 +215,9 @@ class Session:
         """Take in what a recording that is still running has written since; whether it has."""
         if not self.reader.refresh():
             return False
-        for name in ("finish", "notices", "steps", "names", "sources_by_id", "variants", "first_graph_id", "stops"):
-            self.__dict__.pop(name, None)
-        self._graphs.clear()
+        for name, what in vars(type(self)).items():
+            if isinstance(what, cached_property):
+                self.__dict__.pop(name, None)
         return True
 
     def close(self) -> None:
