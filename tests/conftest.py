@@ -57,7 +57,7 @@ def traces() -> list[str]:
     """Everything of gradwatch's that is at work in this process now."""
     found = [*_threads(), *_open_sessions(), *_monitoring_tools()]
     if "torch" in sys.modules:
-        found += [*_hooks(), *_stand_ins(), *_saved_tensor_hooks(), *_recorders()]
+        found += [*_hooks(), *_stand_ins(), *_saved_tensor_hooks(), *_function_modes(), *_recorders()]
     return found
 
 
@@ -146,6 +146,13 @@ def _saved_tensor_hooks() -> list[str]:
     why_disabled = autograd._saved_tensors_hooks_get_disabled_error_message()
     found = [] if top is None else [f"saved-tensor hooks {top}"]
     return found if why_disabled is None else [*found, f"saved-tensor hooks are disabled: {why_disabled}"]
+
+
+def _function_modes() -> list[str]:
+    import torch
+
+    stack = [torch._C._get_function_stack_at(at) for at in range(torch._C._len_torch_function_stack())]
+    return [f"function mode {mode}" for mode in stack if type(mode).__module__.startswith("gradwatch")]
 
 
 def _forget_compiling() -> None:

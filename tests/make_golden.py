@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from golden_findings import findings
 from golden_regimes import regimes
 from gradwatch.records import (
     Module,
@@ -386,6 +387,7 @@ SESSIONS = {
     "series": series,
     "followed": followed,
     "regimes": regimes,
+    "findings": findings,
 }
 
 

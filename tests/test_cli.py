@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gradwatch import cli
+from gradwatch import open as gradwatch_open
 from gradwatch._version import __version__
 
 if TYPE_CHECKING:
@@ -48,6 +49,27 @@ def test_a_report_is_printed_for_people_and_as_json(
     report = json.loads(capsys.readouterr().out)
     assert (report["format"], report["version"], report["command"]) == ("gradwatch.report", 1, command)
     assert report["session"]["path"] == "run.gradwatch"
+
+
+def test_why_answers_for_a_name_and_for_a_session(capsys: pytest.CaptureFixture[str]) -> None:
+    with gradwatch_open("run.gradwatch") as session:
+        name = session.parameters[0].name
+    assert cli.main(["why", "run.gradwatch", name]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(name)
+    assert "norm" in out
+    assert cli.main(["why", "run.gradwatch", name, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["command"], report["name"], report["step"]) == ("why", name, None)
+    assert all(name in row["parameters"] for row in report["findings"] if row["kind"] == "reached")
+    assert report["findings"]
+    assert cli.main(["why", "run.gradwatch"]) == 0
+    assert capsys.readouterr().out.startswith("This session")
+
+
+def test_why_of_a_wrong_name_ends_with_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["why", "run.gradwatch", "no.such.weight"]) == 2
+    assert "There is no parameter or module 'no.such.weight'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("key", ["module", "line", "op", "node", "dtype", "class", "role", "device"])

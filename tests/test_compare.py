@@ -324,6 +324,38 @@ def test_a_node_whose_line_was_edited_is_changed_and_not_another(tmp_path: Path)
         assert (found.parts, found.compared["node"]) == (False, 2)
 
 
+# GradScalers
+
+
+def scaled(path: Path, scales: list[float | None], skipped: set[int]) -> Session:
+    names: list[AnyRecord] = [Parameters([make.parameter(0, "w", (2,))])]
+    steps: list[list[AnyRecord]] = [
+        [
+            make.backward(number),
+            make.gradients(number, {0: [1.0, 2.0]}),
+            make.step(number, 1.0, loss_scale=scale, skipped=number in skipped),
+        ]
+        for number, scale in enumerate(scales)
+    ]
+    return session_of(path, [names, *steps])
+
+
+def test_steps_that_one_alone_skipped_and_other_loss_scales_are_noted(tmp_path: Path) -> None:
+    with (
+        scaled(tmp_path / "a.gradwatch", [65536.0, 32768.0, 32768.0, None], {0, 2}) as a,
+        scaled(tmp_path / "b.gradwatch", [65536.0, 65536.0, 65536.0, 65536.0], {0, 1}) as b,
+    ):
+        notes = compare(a, b).notes
+        assert "Step 1 was skipped in the second alone, by its GradScaler; 1 more step differs so." in notes
+        assert "Step 1: the loss scale is 32768 in the first, 65536 in the second; 2 more steps differ so." in notes
+        assert not compare(a, b).parts, "gradients and losses are the same"
+        assert (
+            "Step 3 against 2: the loss scale is none in the first, 65536 in the second."
+            in compare(a, b, steps=(3, 2)).notes
+        )
+        assert not [note for note in compare(b, b).notes if "scale" in note or "skipped" in note]
+
+
 # Files that are not whole
 
 

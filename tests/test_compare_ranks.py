@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import pytest
 import torch.distributed
 
-import gradwatch
 import session_factory as make
 from gradwatch import cli
 from gradwatch.errors import NotASession, UsageError
 from gradwatch.records import Parameters
 from gradwatch.reporters import diff_json
 from gradwatch.session.ranks import rank_files
+from gradwatch.session.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,15 +97,13 @@ def test_a_folder_without_sessions_is_refused(tmp_path: Path) -> None:
         rank_files(tmp_path)
 
 
-def test_opening_a_folder_names_the_sessions_in_it_and_the_way_out() -> None:
+def test_where_one_session_is_asked_of_a_folder_it_names_those_in_it_and_the_way_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     write_run("runs")
     with pytest.raises(NotASession, match=r"run\.rank0\.gradwatch, run\.rank1\.gradwatch.*gradwatch diff runs"):
-        gradwatch.open("runs")
-
-
-def test_show_of_a_folder_is_refused_with_the_way_out(capsys: pytest.CaptureFixture[str]) -> None:
-    write_run("runs")
-    assert cli.main(["show", "runs"]) == 2
+        Session("runs")
+    assert cli.main(["held", "runs"]) == 2
     assert "Name one of them, or compare its ranks: gradwatch diff runs" in capsys.readouterr().err
 
 

@@ -216,7 +216,7 @@ def test_finalizers_of_the_program_do_not_run_while_it_is_answered(monkeypatch: 
 def test_what_an_answer_cost_is_told_by_part() -> None:
     loss = nn.Linear(2, 2)(torch.ones(1, 2)).sum()
     cost = read(answer(snapshot())).record.cost_ms
-    assert set(cost) == {"json", "scope", "graph", "held", "gradients"}
+    assert set(cost) == {"json", "scope", "graph", "held", "gradients", "findings"}
     assert min(cost.values()) > 0
     del loss
 

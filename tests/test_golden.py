@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from gradwatch.session.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NAMES = sorted(make_golden.SESSIONS)
 
@@ -51,6 +51,28 @@ def test_a_golden_session_has_the_steps_written_beside_it(golden: tuple[Session,
         assert [{"graph": call.graph_id, "ledger": call.ledger_id} for call in view.backwards] == entry["backwards"]
     assert [notice.text for notice in session.notices] == expected["notices"]
     assert session.gaps == []
+
+
+def test_a_golden_session_has_the_findings_written_beside_it(golden: tuple[Session, dict[str, Any]]) -> None:
+    session, expected = golden
+
+    def line(site: int) -> str | None:
+        return None if site < 0 else f"{Path(session.site(site).file).name}:{session.site(site).line}"
+
+    told = [
+        {
+            "kind": finding.kind,
+            "severity": finding.severity,
+            "title": finding.title,
+            "line": line(finding.site),
+            "other_line": line(finding.other_site),
+            "steps": finding.steps,
+            "evidence": finding.evidence,
+            "certainty": finding.certainty,
+        }
+        for finding in session.findings
+    ]
+    assert told == expected.get("findings", [])
 
 
 def test_a_golden_session_has_the_gradients_written_beside_it(golden: tuple[Session, dict[str, Any]]) -> None:

@@ -144,7 +144,7 @@ def test_without_ipython_it_says_what_to_install() -> None:
 
 def test_without_torch_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    for module in ("gradwatch.capture.recorder", "gradwatch.capture.late"):
+    for module in ("gradwatch.closing", "gradwatch.capture.recorder", "gradwatch.capture.late"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     assert "UsageError: Recording needs torch, which is not installed." in run("%gradwatch watch").err
     assert "pip install torch" in run("%gradwatch held x").err
@@ -162,6 +162,23 @@ def test_commands_complete(one_shell: InteractiveShell, run: Run) -> None:
     with provisionalcompleter():
         found = [each.text for each in one_shell.Completer.completions("%gradwatch he", 13)]
     assert {"held", "help"} <= set(found)
+
+
+# Why
+
+
+def test_why_answers_while_it_records_and_completes_names(one_shell: InteractiveShell, run: Run) -> None:
+    run("%gradwatch watch model")
+    run("train(3)")
+    shown = run("%gradwatch why 0.weight")
+    assert "0.weight: its gradient is finite" in shown.text
+    assert "its gradient is finite" in shown.html
+    assert "Did you mean" in run("%gradwatch why 0.wieght").err
+    run("%gradwatch stop")
+    assert run("%gradwatch why").text.startswith("This session")
+    with provisionalcompleter():
+        found = [each.text for each in one_shell.Completer.completions("%gradwatch why 0.", 17)]
+    assert any(each.endswith("weight") for each in found)
 
 
 # Recording
@@ -595,3 +612,37 @@ def test_a_failing_cell_stops_a_notebook_as_it_does_without_the_magic(tmp_path: 
             made, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
         ).execute()
     assert made.cells[2].outputs == []
+
+
+# The ledger of cells
+
+
+def test_memory_names_the_variables_and_the_cells_that_bound_them(run: Run) -> None:
+    run("losses = []\nfor _ in range(3):\n    losses.append(model(x).mean())")
+    told = run("%gradwatch memory").out
+    row = next(line for line in told.splitlines() if line.startswith("losses"))
+    assert re.search(r"In\[\d+\] +3 +12 B +3 ", row)
+    run("losses = None")
+    assert "losses" not in run("%gradwatch memory").out
+
+
+def test_an_exception_keeps_tensors_until_they_are_released(run: Run) -> None:
+    run("%gradwatch release")  # of what other tests left
+    run("def fails():\n    kept = torch.zeros(1000)\n    raise ValueError('on purpose')")
+    assert not run("fails()").success
+    assert "keeps 1 tensor that no variable does, 3.91 KiB" in run("%gradwatch memory").out
+    assert "3.91 KiB freed" in run("%gradwatch release").out
+    assert "keeps" not in run("%gradwatch memory").out
+    assert "nothing to release" in run("%gradwatch release").out
+
+
+def test_the_ledger_listens_only_while_the_extension_is_loaded(one_shell: InteractiveShell, run: Run) -> None:
+    def listeners() -> int:
+        callbacks: Any = one_shell.events.callbacks
+        return sum(len(callbacks[event]) for event in ("pre_run_cell", "post_run_cell"))
+
+    loaded = listeners()
+    run("%unload_ext gradwatch")
+    assert listeners() == loaded - 2
+    run("%load_ext gradwatch")
+    assert listeners() == loaded

@@ -215,7 +215,7 @@ def test_an_error_of_ours_is_told_and_stops_its_probe_alone(
     assert "ZeroDivisionError: ours" in told[probe].text
     assert name in calls
     assert f"in {broken.__name__}" in (told[probe].traceback or "")
-    assert len(calls) <= 2  # probes that share the broken part fail once each
+    assert len(calls) <= max(2, len(told))  # probes that share the broken part fail once each
     if probe != "step":
         assert len(session.steps) == 6
 

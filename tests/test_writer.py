@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import mcap.reader
 import pytest
 
+from answer_records import ANSWERS
 from gradwatch.errors import RecordingError, SessionExists
 from gradwatch.records import (
     SERIES_STATISTICS,
@@ -93,6 +94,7 @@ EVERY_RECORD: list[Record] = [
         previous_norm=column("<f4", [0.5]),
         pending=column("|u1", [0]),
     ),
+    *ANSWERS,
 ]
 
 

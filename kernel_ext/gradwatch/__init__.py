@@ -8,19 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradwatch._version import __version__
-from gradwatch.errors import GradwatchError, MissingDependency
+from gradwatch.errors import ExpectationFailed, GradwatchError, MissingDependency
 
 if TYPE_CHECKING:
     from gradwatch.capture.recorder import Recorder, watch
+    from gradwatch.expectations import expect
     from gradwatch.ipython import load_ipython_extension, unload_ipython_extension
     from gradwatch.opening import open  # noqa: A004  # the public name
     from gradwatch.session.session import Session
 
 __all__ = [
+    "ExpectationFailed",
     "GradwatchError",
     "Recorder",
     "Session",
     "__version__",
+    "expect",
     "load_ipython_extension",
     "open",
     "unload_ipython_extension",
@@ -28,10 +31,11 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "Recorder": "gradwatch.capture.recorder",
-    "watch": "gradwatch.capture.recorder",
+    "Recorder": "gradwatch.closing",
+    "watch": "gradwatch.closing",
     "Session": "gradwatch.session.session",
     "open": "gradwatch.opening",
+    "expect": "gradwatch.expectations",
     "load_ipython_extension": "gradwatch.ipython",
     "unload_ipython_extension": "gradwatch.ipython",
 }

@@ -77,8 +77,53 @@ class Run:
         )
 
 
+class Try:
+    """Try a change that lowers held memory on a program: one step without it, the next one with it, both measured.
+
+    The program then ends, as sys.exit(0) would end it. Where optimizers end the steps, these are seen to begin from the
+    third on. Options end at the program's name; what follows is its own.
+    Exit code: 0 both steps were measured, 2 they were not.
+    """
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.usage = "gradwatch try CHANGE [options] (program.py | -m module) [arguments ...]"
+        change = parser.add_mutually_exclusive_group(required=True)
+        change.add_argument("--checkpoint", metavar="MODULES", help="recompute these modules in backward: 'blocks.*'")
+        for option, kind, text in _CHANGES:
+            change.add_argument(option, dest="change", action="store_const", const=kind, help=text)
+        add = parser.add_argument
+        add("--at", type=int, default=1, metavar="N", help="measure from step N on (default: %(default)s)")
+        add("-o", "--output", metavar="FILE", help="session file (default: PROGRAM.try.gradwatch, overwritten)")
+        add("--force", action="store_true", help="overwrite FILE")
+        add("--json", action="store_true", help="print JSON (its shape: gradwatch.reporters.terminal_trial)")
+        add("-m", dest="is_module", action="store_true", help="the program is a module, as for python -m")
+        add("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+    def run(self, options: argparse.Namespace) -> int:
+        if not options.program:
+            raise UsageError("There is no program to run. Name one: gradwatch try --checkpoint 'blocks.*' train.py")
+        name, *arguments = options.program
+        program = launch.Program(name, tuple(arguments), is_module=options.is_module)
+        path = options.output or f"{program.stem}.try.gradwatch"
+        request = launch.Request(program, path, overwrite=options.force or options.output is None)
+        change = options.change or "checkpoint"
+        trial = launch.TrialRequest(change, options.checkpoint or "*", max(0, options.at))
+        return importlib.import_module("gradwatch.trying").run(request, trial, as_json=options.json)
+
+
+_CHANGES = (
+    ("--bf16", "bf16 saving", "keep float32 activations in bfloat16 until backward"),
+    ("--save-on-cpu", "save_on_cpu", "keep what is saved in the CPU's memory until backward"),
+    ("--inplace", "in-place activation", "let activations work in place"),
+    ("--fused-attention", "fused attention", "let scaled_dot_product_attention take a fused kernel"),
+)
+
+
 class Show:
-    """Show what a session holds: loss, gradients, memory held for backward, graph, and what could not be seen."""
+    """Show what a session holds: loss, gradients, memory held for backward, graph, and what could not be seen.
+
+    Of a folder with the files of several ranks: a row of each, and which are unlike the others.
+    """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         _add_session(parser)
@@ -137,6 +182,24 @@ class Graph:
 
     def run(self, options: argparse.Namespace) -> int:
         _reports().graph(options)
+        return 0
+
+
+class Why:
+    """Say why a gradient is None, zero, stale or not finite: the line, the name and the fix.
+
+    Without a name: everything that was found in the session.
+    """
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("file", metavar="FILE", help="session file")
+        add("name", metavar="NAME", nargs="?", help="a parameter or a module, such as encoder.0.weight")
+        add("--step", type=int, metavar="N", help="only what was so at this step (default: all steps)")
+        add("--json", action="store_true", help="print JSON (its shape: gradwatch.reporters.findings_json)")
+
+    def run(self, options: argparse.Namespace) -> int:
+        _reports().why(options)
         return 0
 
 
@@ -261,7 +324,7 @@ class Demo:
         return main(["show", self.SESSION])
 
 
-COMMANDS: tuple[type[Command], ...] = (Run, Show, Gradients, Held, Graph, Diff, Repair, Replay, Export, Demo)
+COMMANDS: tuple[type[Command], ...] = (Run, Try, Show, Why, Gradients, Held, Graph, Diff, Repair, Replay, Export, Demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from gradwatch.errors import GradwatchError, UsageError
 from gradwatch.json_records import packed, record_from, to_json
-from gradwatch.records import Condition, Failure, Snapshot, Stop
+from gradwatch.records import Condition, Failure, Notice, Snapshot, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +140,22 @@ def _snapshot(asked: Mapping[str, Any], frame: FrameType) -> Snapshot:
     from gradwatch.capture.stop import Question, snapshot  # noqa: PLC0415  # loads torch
 
     wanted = frozenset(cast("list[str]", parts))
-    return snapshot(Question(stopped, wanted, root, asked.get("stop"), Budget(float(budget))))
+    return _with_findings(snapshot(Question(stopped, wanted, root, asked.get("stop"), Budget(float(budget)))))
+
+
+def _with_findings(answer: Snapshot) -> Snapshot:
+    """What is wrong at this stop. Without it the answer is whole."""
+    from gradwatch.findings.at_stop import findings_at  # noqa: PLC0415  # likewise
+
+    start = time.perf_counter()
+    try:
+        found = findings_at(answer)
+    except Exception as error:  # noqa: BLE001 # a defect of ours: it is told beside the values
+        text = f"What is wrong here could not be found: {type(error).__name__}: {error}"
+        notice = Notice("recorder", text, probe="findings", traceback=traceback.format_exc())
+        return replace(answer, notices=[*answer.notices, notice])
+    cost = {**answer.cost_ms, "findings": (time.perf_counter() - start) * 1000}
+    return replace(answer, findings=found, cost_ms=cost)
 
 
 def _without_torch(frame: FrameType) -> Snapshot:

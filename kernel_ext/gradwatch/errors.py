@@ -4,6 +4,7 @@ GradwatchError
 ├── RecordingError            a recording cannot start, or was used out of order
 │   └── MissingDependency     a package is absent that this needs
 ├── UsageError                a name or an option that does not fit
+├── ExpectationFailed         a recording is not as a test expects it; also an AssertionError
 └── SessionError              something about a session file; `.path` names it
     ├── SessionNotFound
     ├── SessionExists
@@ -37,6 +38,14 @@ class MissingDependency(RecordingError):
 
 class UsageError(GradwatchError):
     """A name or an option that does not fit what it is used on."""
+
+
+class ExpectationFailed(GradwatchError, AssertionError):
+    """A recording is not as a test expects it. `path` is the session file that shows it."""
+
+    def __init__(self, path: str | Path, message: str) -> None:
+        super().__init__(message)
+        self.path = Path(path)
 
 
 class SessionError(GradwatchError):

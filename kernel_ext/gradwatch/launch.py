@@ -8,10 +8,11 @@ the program may set up its environment before that as it likes.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -56,6 +57,15 @@ class Program:
 
 
 @dataclass(frozen=True)
+class TrialRequest:
+    """A change to try: after step `plain_step`, which is measured without it. `ChangeKind` names what there is."""
+
+    change: str
+    target: str
+    plain_step: int
+
+
+@dataclass(frozen=True)
 class Request:
     """A program and how to record it.
 
@@ -68,6 +78,7 @@ class Request:
     held: bool | None = None
     overwrite: bool = False
     quiet: bool = False
+    trial: TrialRequest | None = None
 
 
 def session_path(request: Request, environment: Mapping[str, str]) -> str:
@@ -125,6 +136,8 @@ def environment(request: Request) -> dict[str, str]:
         "OVERWRITE": "1" if request.overwrite else "",
         "QUIET": "1" if request.quiet else "",
     }
+    if request.trial is not None:
+        settings["TRIAL"] = json.dumps(asdict(request.trial))
     theirs = os.environ.get("PYTHONPATH")
     if theirs is not None:
         settings["PYTHONPATH"] = theirs
@@ -180,11 +193,14 @@ class Recording:
 
 def start(settings: dict[str, str]) -> Recording:
     """Record what trains in this process from here on. Called by startup/sitecustomize.py, which catches all errors."""
-    from gradwatch.capture.recorder import Options, Recorder  # noqa: PLC0415 -- imports torch, which is loaded now
+    from gradwatch.closing import Options, Recorder  # noqa: PLC0415 -- imports torch, which is loaded now
 
     detail: Detail = settings["DETAIL"]  # pyright: ignore[reportAssignmentType] -- cli.py's choices are Detail's
     held = {"yes": True, "no": False}.get(settings["HELD"])
     options = Options(detail=detail, held=held, overwrite=bool(settings["OVERWRITE"]), gives_way=True)
     recorder = Recorder(None, settings["SESSION"], options)
     recorder.start()
+    if "TRIAL" in settings:
+        trial = TrialRequest(**json.loads(settings["TRIAL"]))
+        recorder.try_next(trial.change, trial.target, plain_step=trial.plain_step, ends_program=True)
     return Recording(recorder, settings["SHOWN"])

@@ -53,6 +53,7 @@ FindingKind = Literal[
     "replaced",
     "zeroed",
     "skipped",
+    "reached",
     "nan",
     "inf",
     "underflow",
@@ -759,13 +760,29 @@ class FanIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """The gradient on both sides of one activation (sigmoid, tanh, softmax), of one backward call.
+
+    `arrived` is the L2 norm of the gradient of its result, `passed` that of its input, `lost` the share, of
+    the elements whose gradient arrived, that kept a twentieth of it at most, `width` the size of its last dimension.
+    """
+
+    node: int
+    arrived: float
+    passed: float
+    lost: float
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
 class FanIns:
-    """Fan-ins of one backward call whose sums were measured; nodes are indices in `graph`."""
+    """Fan-ins and activations of one backward call that were measured; nodes are indices in `graph`."""
 
     step: int
     backward: int
     graph: int
     fan_ins: list[FanIn]
+    passages: list[Passage] = field(default_factory=list[Passage])
 
 
 @dataclass(frozen=True, slots=True)
@@ -774,7 +791,8 @@ class GradientNoise:
 
     Of `sampled` elements of each (`subjects`, ids, `<u4`): `signal` (`<f4`) is the squared norm of their mean gradient
     without its noise, `noise` (`<f4`) the summed variance, both scaled to the whole parameter (McCandlish et al.
-    2018, "An Empirical Model of Large-Batch Training", appendix A).
+    2018, "An Empirical Model of Large-Batch Training", appendix A). `silent` (`<u4`) counts those of the `sampled`
+    (`<u4`) that were 0 in every step of the window: the same elements, so that of a bias they are dead units.
     """
 
     step: int
@@ -782,6 +800,8 @@ class GradientNoise:
     subjects: Column
     signal: Column
     noise: Column
+    sampled: Column | None = None
+    silent: Column | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -875,6 +895,23 @@ class OutOfMemory:
     parameter_bytes: int = -1
     gradient_bytes: int = -1
     optimizer_bytes: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Saved tensors of one backward call that hold the same data in different storages.
+
+    `first` and `second` (`<i4`) are rows of the ledger, pair by pair. `compared` is False where their statistics alone
+    were found the same.
+    """
+
+    step: int
+    backward: int
+    graph: int
+    ledger: int
+    first: Column
+    second: Column
+    compared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -1204,6 +1241,7 @@ Record = (
     | Retained
     | Fault
     | OutOfMemory
+    | Copies
     | Trial
     | Findings
 )
@@ -1240,6 +1278,7 @@ TOPICS: dict[str, type[Record]] = {
     "/retained": Retained,
     "/faults": Fault,
     "/out_of_memory": OutOfMemory,
+    "/copies": Copies,
     "/trials": Trial,
     "/findings": Findings,
 }

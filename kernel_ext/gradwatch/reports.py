@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from gradwatch.reporters import content, page, terminal
+from gradwatch.errors import UsageError
+from gradwatch.reporters import content, page, terminal, terminal_findings, terminal_ranks
 from gradwatch.reporters.json import dumps
+from gradwatch.reporters.show_ranks import show_ranks_report
 from gradwatch.reporters.terminal_graph import TreeOptions
+from gradwatch.session.rank_sessions import RankSessions
 from gradwatch.session.session import Session
 
 if TYPE_CHECKING:
@@ -20,9 +24,31 @@ if TYPE_CHECKING:
 
 
 def show(options: Namespace) -> None:
+    if Path(options.file).is_dir():
+        show_ranks(options)
+        return
     with Session(options.file) as session:
         report = content.show_report(session, options.step)
     _write(report, options, lambda width: terminal.show(report, width))
+
+
+def show_ranks(options: Namespace) -> None:
+    """Show a folder of ranks. Raises UsageError where a step is asked for."""
+    if options.step is not None:
+        raise UsageError(f"{options.file} is a folder: --step is of one session. Name one of the files in it.")
+    with RankSessions(options.file) as sessions:
+        report = show_ranks_report(sessions)
+    if options.json:
+        sys.stdout.write(dumps(cast("Report", report)))  # spelled alike, though it is of several sessions
+    else:
+        page.write(lambda width: terminal_ranks.show_ranks(report, width), sys.stdout)
+    sys.stdout.flush()
+
+
+def why(options: Namespace) -> None:
+    with Session(options.file) as session:
+        report = content.why_report(session, options.name, options.step)
+    _write(report, options, lambda width: terminal_findings.why(report, width))
 
 
 def gradients(options: Namespace) -> None:

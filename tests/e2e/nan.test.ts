@@ -38,6 +38,10 @@ scenario("break at the first NaN from the panel, then step to the next node", { 
   assert.match(await bridge.evaluate<string>("reason"), /NaN/);
   await panel.shows("SqrtBackward0");
   await panel.shows(`nan.py:${born}`);
+  // What is found stands first, with the line, and choosing it selects the node.
+  await panel.shows("NaN born in Sqrt");
+  await (await panel.button(/^NaN born in Sqrt, error$/)).click();
+  await workbench.screenshots("finding");
   await panel.tab("Graph");
   assert.match(await panel.says("SqrtBackward0"), /NaN/);
   await workbench.screenshots("first-nan");
@@ -45,6 +49,7 @@ scenario("break at the first NaN from the panel, then step to the next node", { 
   await (await panel.button("Next node")).click();
   await workbench.stopped();
   await panel.shows("ReluBackward0");
+  await panel.shows("NaN has reached Relu");
   assert.equal(await bridge.evaluate("node.name()"), "ReluBackward0");
   assert.match(await panel.says("ReluBackward0"), /NaN/);
   await workbench.screenshots("next-node");

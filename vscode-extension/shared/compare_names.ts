@@ -2,6 +2,7 @@
 
 import type { ComparedSide } from "./compare_side";
 import type { NamedParameter } from "./recorded_names";
+import type { Parameter } from "./session";
 
 /** Ids in the second session by those in the first, and the names of what only one of them has. */
 export interface Pairs {
@@ -31,6 +32,22 @@ export function pairedNames(a: ComparedSide, b: ComparedSide): NamePairs {
     module: paired(modulesA, modulesB, (id) => a.moduleNames.get(id)!, (id) => b.moduleNames.get(id)!),
     output: paired(outputKeys(a, modulesA), outputKeys(b, modulesB), outputName(a), outputName(b)),
   };
+}
+
+/** The names of two ranks, and those of parameters of which each has a part of its own: these are paired with none. */
+export function unshardedNames(a: ComparedSide, b: ComparedSide): { readonly names: NamePairs; readonly sharded: readonly string[] } {
+  const names = pairedNames(a, b);
+  const { secondOf } = names.parameter;
+  const there = new Set(b.session.parameters.filter(isSharded).map(({ id }) => id));
+  const parts = a.session.parameters.filter((parameter) => isSharded(parameter) || there.has(secondOf.get(parameter.id) ?? -1));
+  const ids = new Set(parts.map(({ id }) => id));
+  const whole = new Map(Array.from(secondOf).filter(([first]) => !ids.has(first)));
+  return { names: { ...names, parameter: { ...names.parameter, secondOf: whole } }, sharded: Array.from(ids, (id) => a.parameterNames.get(id)!) };
+}
+
+/** Whether the ranks hold different parts of it: its gradient here is this rank's part. */
+function isSharded({ placements = [] }: Parameter): boolean {
+  return placements.some((placement) => placement.includes("Shard"));
 }
 
 function paired(a: Keys, b: Keys, nameA: (id: number) => string, nameB: (id: number) => string): Pairs {

@@ -1,5 +1,6 @@
 /** Gradient records of two sessions step by step: each file is read once, in order. */
 
+import { numbers } from "./answer";
 import type { ComparedKind, StepPair } from "./compare";
 import type { Pace } from "./compare_pace";
 import { LATE_STEPS, type SessionReader } from "./recorded_reader";
@@ -22,6 +23,22 @@ export class StepRecords {
   calls(kind: ComparedKind): readonly number[] {
     return Array.from(this.#found.values()).filter(({ subject_kind }) => subject_kind === kind).map(({ backward }) => backward);
   }
+}
+
+/**
+ * Of parameters' gradients those calls alone after which no other of the step reached all the same again: micro-batches
+ * before the last are not reduced yet, and after them each rank has a `.grad` of its own.
+ */
+export function lastOfEach(records: StepRecords): StepRecords {
+  const kept = new StepRecords();
+  const reached = new Set<number>();
+  for (const call of [...records.calls("parameter")].sort((x, y) => y - x)) {
+    const record = records.of("parameter", call)!;
+    const subjects = Array.from(numbers(record.subjects));
+    if (subjects.some((id) => !reached.has(id))) kept.add(record);
+    for (const id of subjects) reached.add(id);
+  }
+  return kept;
 }
 
 const NO_RECORDS = new StepRecords();

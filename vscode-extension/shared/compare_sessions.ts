@@ -7,11 +7,11 @@ import type { Comparison, ComparedCounts, ComparedKind, ComparedSession, Gradien
 import { Curves, normsOf } from "./compare_curves";
 import type { CallPair } from "./compare_graphs";
 import { heldDifference } from "./compare_held";
-import { pairedNames, type NamePairs } from "./compare_names";
+import { pairedNames, unshardedNames, type NamePairs } from "./compare_names";
 import { cutShort, leftOut, nameOf, stepRange, unlikeCalls, unread, whyNotCompared, type Sessions } from "./compare_notes";
 import { Pace } from "./compare_pace";
 import { KINDS, partingAt, type Found } from "./compare_partings";
-import { ComparedCalls, nothingLike, pairedRecords, type PairedRecords } from "./compare_records";
+import { ComparedCalls, lastOfEach, nothingLike, pairedRecords, type PairedRecords } from "./compare_records";
 import { RowComparer, rowsPart, type ComparedRows } from "./compare_rows";
 import { ComparedSide } from "./compare_side";
 import { DEFAULT_TOLERANCE, EXACT, type Tolerance } from "./compare_tolerance";
@@ -107,6 +107,8 @@ class Comparing {
     private readonly calls: readonly [ComparedCalls, ComparedCalls],
     private readonly comparer: RowComparer,
     private readonly pace: Pace,
+    /** Names of parameters of which each rank has a part of its own. */
+    private readonly sharded: readonly string[],
   ) {
     this.#curves = new Curves(sessions, calls, alignment.pairs);
   }
@@ -116,7 +118,8 @@ class Comparing {
     const only = alignment.chosen ? alignment.pairs[0]! : { a: null, b: null };
     const calls = [await ComparedCalls.of(a, only.a, pace), await ComparedCalls.of(b, only.b, pace)] as const;
     const [sideA, sideB] = [await ComparedSide.of(a), await ComparedSide.of(b)];
-    return new Comparing(sessions, alignment, calls, new RowComparer(sideA, sideB, pairedNames(sideA, sideB), tolerance, pace), pace);
+    const { names, sharded } = alignment.ranks ? unshardedNames(sideA, sideB) : { names: pairedNames(sideA, sideB), sharded: [] };
+    return new Comparing(sessions, alignment, calls, new RowComparer(sideA, sideB, names, tolerance, pace), pace, sharded);
   }
 
   get #names(): NamePairs {
@@ -124,7 +127,9 @@ class Comparing {
   }
 
   /** Every kind until gradients have parted, then parameters only. */
-  async take({ pair, a, b }: PairedRecords): Promise<void> {
+  async take(records: PairedRecords): Promise<void> {
+    const { pair } = records;
+    const [a, b] = this.alignment.ranks ? [lastOfEach(records.a), lastOfEach(records.b)] : [records.a, records.b];
     const found: Record<ComparedKind, ComparedRows[]> = { node: [], module: [], parameter: [] };
     for (const kind of this.#gradients === null && !this.alignment.ranks ? KINDS : (["parameter"] as const)) {
       for (const backward of [...new Set([...a.calls(kind), ...b.calls(kind)])].sort((x, y) => x - y)) {
@@ -144,7 +149,7 @@ class Comparing {
     const { pairs, onlyA, onlyB, chosen, ranks } = this.alignment;
     const names = this.#names;
     const compared: ComparedCounts = { steps: pairs.length, ...this.#compared };
-    if ((ranks || !this.#curves.haveLosses) && KINDS.every((kind) => compared[kind] === 0) && this.#gradients === null) {
+    if (this.sharded.length === 0 && (ranks || !this.#curves.haveLosses) && KINDS.every((kind) => compared[kind] === 0) && this.#gradients === null) {
       throw new ComparisonError(text.nothingShared(nameOf(a), nameOf(b)));
     }
     const loss = ranks ? null : this.#curves.lossParting(this.comparer.tolerance);
@@ -153,7 +158,7 @@ class Comparing {
     const notes = [
       ...this.alignment.cutShort,
       ...(chosen ? [] : leftOut(this.sessions)),
-      ...(ranks ? [text.differentRanks] : whyNotCompared(this.sessions, compared)),
+      ...(ranks ? [text.differentRanks, ...shardedNote(this.sharded)] : whyNotCompared(this.sessions, compared)),
       ...unlikeCalls(pairs, this.calls),
       ...this.#notes,
       ...this.comparer.tooLarge(),
@@ -234,6 +239,13 @@ class Comparing {
     }
     return most && heldDifference(this.comparer.a, this.comparer.b, most, this.#names);
   }
+}
+
+const MOST_NAMED = 4;
+
+function shardedNote(names: readonly string[]): readonly string[] {
+  const listed = names.slice(0, MOST_NAMED).join(", ") + (names.length > MOST_NAMED ? ", ..." : "");
+  return names.length === 0 ? [] : [text.shardedParameters(names.length, listed)];
 }
 
 function onlyOne(parameters: readonly string[], modules: readonly string[], steps: readonly number[]): OnlyOne {

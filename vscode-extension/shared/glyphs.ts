@@ -42,6 +42,7 @@ export type GlyphId =
   | "warning"
   | "skipped"
   | "idle"
+  | "bytes"
   | "break";
 
 const DOT = circle(2);
@@ -73,6 +74,7 @@ export const GLYPHS: Readonly<Record<GlyphId, Glyph>> = {
   warning: { stroke: "M5 .8 9.6 9.2H.4ZM5 3.7V6.4M5 7.3V8.2", width: 1.2, token: "none", word: "warning" },
   skipped: { stroke: "M1 6.4A3.9 3.9 0 0 1 8.4 5.2M8.9 2V5.5H5.5M3.4 8.9H6.2", width: 1.3, token: "none", word: "skipped" },
   idle: { stroke: circle(4), width: 1.2, token: "dim", word: "" },
+  bytes: { stroke: "M1 2.2H9M1 5H9M1 7.8H6", width: 1.6, token: "mid", word: "held" },
   break: { fill: circle(4), token: "nan", word: "break" },
 };
 

@@ -20,7 +20,8 @@ export type PanelCommand =
   | "breakHere"
   | "stepToNextNode"
   | "refresh"
-  | "showAsTable";
+  | "showAsTable"
+  | "why";
 
 /**
  * Host to panel. `snapshot` carries the debuggee's JSON as it came, in UTF-8: it is parsed once, in the panel, and VS Code
@@ -61,6 +62,8 @@ export interface Requests {
   retry: { params: { budgetMs: number; parts: readonly SnapshotPart[] }; result: null };
   useShippedCopy: { params: Record<string, never>; result: null };
   copyText: { params: { text: string }; result: null };
+  /** Why a parameter's gradient is as it is, in words: Python is asked about the recording that runs. */
+  why: { params: { name: string }; result: string };
   pause: { params: Record<string, never>; result: null };
   openSession: { params: Record<string, never>; result: null };
   startDebugging: { params: Record<string, never>; result: null };

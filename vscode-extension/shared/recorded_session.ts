@@ -14,7 +14,7 @@ import { RecordedStretches } from "./recorded_stretches";
 import { TotalsReader, type SessionTotals } from "./recorded_totals";
 import { WholeCurve } from "./recorded_whole_curve";
 import type { Curve, CurveStatistic } from "./replay";
-import type { Backward, CompiledRegion, Finish, Graph, Held, Ledger, Module, ModuleOutput, Notice, Parameter, Run, Site, Stop, Topics } from "./session";
+import type { Backward, CompiledRegion, Finding, Finish, Graph, Held, Ledger, Module, ModuleOutput, Notice, Parameter, Run, Site, Stop, Topics } from "./session";
 
 const KEPT_CURVES = 24;
 const KEPT_GRAPHS = 8;
@@ -30,6 +30,7 @@ interface Tables {
   readonly sites: Map<number, Site>;
   readonly notices: Notice[];
   readonly stops: Stop[];
+  readonly findings: Finding[];
 }
 
 /** A recorded session. Throws SessionErrors, whatever the file holds. */
@@ -38,7 +39,7 @@ export class RecordedSession {
   finish: Finish | null = null;
   readonly steps: RecordedSteps;
   readonly #calls: RecordedCalls;
-  readonly #tables: Tables = { modules: [], parameters: [], outputs: [], sites: new Map(), notices: [], stops: [] };
+  readonly #tables: Tables = { modules: [], parameters: [], outputs: [], sites: new Map(), notices: [], stops: [], findings: [] };
   readonly #seen = new Map<keyof Topics, number>();
   readonly #texts = new Map<string, string>();
   readonly #curves = new Map<string, CurveReader>();
@@ -91,6 +92,11 @@ export class RecordedSession {
 
   get notices(): readonly Notice[] {
     return this.#tables.notices;
+  }
+
+  /** What was found when the recording was closed. */
+  get findings(): readonly Finding[] {
+    return this.#tables.findings;
   }
 
   get stops(): readonly Stop[] {
@@ -216,7 +222,7 @@ export class RecordedSession {
   }
 
   async #advance(): Promise<void> {
-    const { modules, parameters, outputs, sites, notices, stops } = this.#tables;
+    const { modules, parameters, outputs, sites, notices, stops, findings } = this.#tables;
     const before = modules.length + parameters.length + outputs.length;
     await Promise.all([
       this.#take("/modules", (record) => append(modules, record.modules)),
@@ -224,6 +230,7 @@ export class RecordedSession {
       this.#take("/outputs", (record) => append(outputs, record.outputs)),
       this.#take("/sites", (record) => record.sites.forEach((site) => sites.set(site.id, site))),
       this.#take("/notices", (record) => notices.push(record)),
+      this.#take("/findings", (record) => append(findings, Array.isArray(record.findings) ? record.findings : [])),
       this.#take("/stops", (record) => stops.push(record)),
       this.#take("/finish", (record) => (this.finish ??= record)),
       this.steps.advance(),

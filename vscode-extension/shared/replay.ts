@@ -5,6 +5,8 @@
  */
 
 import type { Comparison, Side } from "./compare";
+import type { PlacedFinding } from "./findings";
+import type { GlyphId } from "./glyphs";
 import type { GradientSubject } from "./recorded_names";
 import type { Finish, Held, Notice, Run, Snapshot } from "./session";
 
@@ -22,7 +24,7 @@ export interface RankItem {
   readonly failure: string | null;
 }
 
-export type MarkKind = "nonfinite" | "stop" | "interrupted" | "skipped" | "gap" | "variant";
+export type MarkKind = "nonfinite" | "stop" | "interrupted" | "skipped" | "gap" | "variant" | "finding";
 
 /** Something to jump to. `stop` is the number of a recorded stop, else -1. */
 export interface Mark {
@@ -30,6 +32,8 @@ export interface Mark {
   readonly step: number;
   readonly stop: number;
   readonly text: string;
+  /** The glyph of a finding. */
+  readonly glyph?: GlyphId;
 }
 
 /** Steps from..to (inclusive) whose backward had graph `letter`: "A" is the first structure that was recorded. */
@@ -82,6 +86,8 @@ export interface SessionFacts {
   readonly variants: readonly VariantSpan[];
   readonly gaps: readonly GapSpan[];
   readonly notices: readonly Notice[];
+  /** The worst first. Empty until the recording is closed: then it is asked what is wrong. */
+  readonly findings: readonly PlacedFinding[];
 }
 
 export interface Overview {
@@ -162,6 +168,8 @@ export interface ReplayRequests {
   /** Lets the user choose a session; null when nothing was chosen. */
   chooseOther: { params: Record<string, never>; result: OtherSession | null };
   replayStep: { params: { rank: number; step: number }; result: null };
+  /** Why a parameter's gradient is as it is, in words: what Python answers that can read more than is in the findings. */
+  why: { params: { rank: number; name: string }; result: string };
   copyText: { params: { text: string }; result: null };
 }
 
@@ -176,6 +184,8 @@ export interface ReplayOffers {
   readonly openSource: boolean;
   readonly chooseOther: boolean;
   readonly replayStep: boolean;
+  /** Python can be asked; absent where it cannot. */
+  readonly why?: boolean;
   /** The host binds the page's keys, so that they can be rebound, and sends `command` messages for them. */
   readonly bindsKeys: boolean;
 }
@@ -189,6 +199,7 @@ export type ReplayCommand =
   | "nextTrouble"
   | "previousTrouble"
   | "showAsTable"
+  | "why"
   | "nextStep"
   | "previousStep"
   | "forwardSteps"
@@ -236,6 +247,8 @@ export interface ReplayDoors {
   openSource(file: string, line: number, focus: boolean, recorded: string | null): Promise<void>;
   chooseOther(): Promise<readonly SessionSource[] | null>;
   replayStep(file: string, step: number): Promise<void>;
+  /** Asks Python why; absent where there is none to ask. */
+  why?(place: string, name: string): Promise<string>;
   copyText(text: string): Promise<void>;
 }
 

@@ -1,5 +1,6 @@
 /** What a timeline has to jump to: where NaN or Inf begins, stops, steps cut short, updates skipped, gaps, new graphs. */
 
+import { findingGlyph, stepsOf, type PlacedFinding } from "./findings";
 import { fileName, shortened } from "./format";
 import type { RecordedSession } from "./recorded_session";
 import type { GapSpan, Mark, Timeline, VariantSpan } from "./replay";
@@ -16,6 +17,7 @@ export interface MarkSources {
   readonly timeline: Timeline;
   readonly variants: readonly VariantSpan[];
   readonly gaps: readonly GapSpan[];
+  readonly findings?: readonly PlacedFinding[];
 }
 
 /** Marks in step order, and whether there were more of a kind. */
@@ -25,7 +27,7 @@ export interface Marks {
 }
 
 /** Everything that a session has to jump to. */
-export function marksOf(session: RecordedSession, { timeline, variants, gaps }: MarkSources): Marks {
+export function marksOf(session: RecordedSession, { timeline, variants, gaps, findings = [] }: MarkSources): Marks {
   const kinds = [
     nonfiniteMarks(timeline),
     stopMarks(session),
@@ -33,6 +35,7 @@ export function marksOf(session: RecordedSession, { timeline, variants, gaps }: 
     skippedMarks(session),
     gaps.map(({ from, text }): Mark => ({ kind: "gap", step: from, stop: -1, text })),
     variantMarks(variants),
+    findingMarks(findings, timeline),
   ];
   const marks = kinds.flatMap((found) => found.slice(0, MOST_MARKS)).sort((a, b) => a.step - b.step);
   return { marks: marks.map((mark) => ({ ...mark, text: shortened(mark.text, MOST_TEXT) })), cut: kinds.some((found) => found.length > MOST_MARKS) };
@@ -76,6 +79,17 @@ function skippedMarks({ steps }: RecordedSession): Mark[] {
     if (steps.skipped(at)) marks.push({ kind: "skipped", step: steps.number(at), stop: -1, text: text.skipped });
   }
   return marks;
+}
+
+/** Where a finding is seen first. A note is no place to jump to, and NaN has its own marks. */
+function findingMarks(findings: readonly PlacedFinding[], { steps }: Timeline): Mark[] {
+  if (steps.length === 0) return [];
+  return findings.flatMap(({ finding }): Mark[] => {
+    const [first] = stepsOf(finding) ?? [];
+    if (first === undefined || finding.severity === "note" || finding.kind === "nan" || finding.kind === "inf") return [];
+    if (first < steps[0]! || first > steps[steps.length - 1]!) return [];
+    return [{ kind: "finding", step: first, stop: -1, text: finding.title, glyph: findingGlyph(finding) }];
+  });
 }
 
 /** Where each graph is met first; the first graph of all is no news. */

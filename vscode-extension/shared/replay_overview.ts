@@ -1,5 +1,6 @@
 /** What a session looks like from afar: its timeline, and the facts beside it. */
 
+import { placed, type PlacedFinding } from "./findings";
 import type { RecordedSession } from "./recorded_session";
 import type { Overview, RankItem, SessionFacts, Timeline } from "./replay";
 import { marksOf, type Marks } from "./replay_marks";
@@ -11,6 +12,8 @@ import type { Notice } from "./session";
 
 /** More of a file's own notices are not sent. */
 const MOST_NOTICES = 500;
+/** More findings are not sent, nor more letters, lines and ids of one. */
+const [MOST_FINDINGS, MOST_TITLE, MOST_SENTENCE, MOST_EVIDENCE, MOST_IDS] = [100, 120, 1000, 12, 10_000];
 /** Letters of a notice, and of its traceback. */
 const MOST_TEXT = 20_000;
 
@@ -28,8 +31,9 @@ export function overviewOf(session: RecordedSession, setting: Setting, totals: T
   const timeline = timelineOf(session, totals);
   const variants: Variants = totals ? variantSpans(totals.calls, session.steps) : { spans: [], cut: false };
   const gaps = gapSpans(session);
-  const marks = marksOf(session, { timeline, variants: variants.spans, gaps });
-  return { facts: factsOf(session, setting, { variants, gaps, marks }), timeline };
+  const findings = placed(session.findings.slice(0, MOST_FINDINGS), session.sites).map(boundedFinding);
+  const marks = marksOf(session, { timeline, variants: variants.spans, gaps, findings });
+  return { facts: factsOf(session, setting, { variants, gaps, marks, findings }), timeline };
 }
 
 function timelineOf({ steps }: RecordedSession, totals: Totals | null): Timeline {
@@ -45,9 +49,10 @@ interface Found {
   readonly variants: Variants;
   readonly gaps: SessionFacts["gaps"];
   readonly marks: Marks;
+  readonly findings: readonly PlacedFinding[];
 }
 
-function factsOf(session: RecordedSession, { name, bytes, ranks, sentences }: Setting, { variants, gaps, marks }: Found): SessionFacts {
+function factsOf(session: RecordedSession, { name, bytes, ranks, sentences }: Setting, { variants, gaps, marks, findings }: Found): SessionFacts {
   const cut = variants.cut || marks.cut ? [text.marksCut] : [];
   return {
     name,
@@ -62,7 +67,24 @@ function factsOf(session: RecordedSession, { name, bytes, ranks, sentences }: Se
     variants: variants.spans,
     gaps,
     notices: [...[...sentences, ...cut].map(ownNotice), ...session.notices.slice(0, MOST_NOTICES).map(bounded)],
+    findings,
   };
+}
+
+/** A file may say what it likes; what is shown stays readable. */
+function boundedFinding(one: PlacedFinding): PlacedFinding {
+  const { title, sentence, fix = "", evidence = [], nodes = [], parameters = [] } = one.finding;
+  const cut = (words: unknown, most: number): string => String(words).slice(0, most);
+  const finding = {
+    ...one.finding,
+    title: cut(title, MOST_TITLE),
+    sentence: cut(sentence, MOST_SENTENCE),
+    fix: cut(fix, MOST_SENTENCE),
+    evidence: evidence.slice(0, MOST_EVIDENCE).map((line) => cut(line, MOST_SENTENCE)),
+    nodes: nodes.slice(0, MOST_IDS),
+    parameters: parameters.slice(0, MOST_IDS),
+  };
+  return { ...one, finding };
 }
 
 function bounded(notice: Notice): Notice {

@@ -21,7 +21,7 @@ import { ReplaySession } from "./replay_session";
 import { KeptStepNorms } from "./replay_step_norms";
 import type { RecordedSession } from "./recorded_session";
 import type { Held, Snapshot } from "./session";
-import { replaySourceText as text } from "./text";
+import { findingsText, replaySourceText as text } from "./text";
 
 type Params<M extends ReplayMethod> = ReplayRequests[M]["params"];
 type Result<M extends ReplayMethod> = Promise<ReplayRequests[M]["result"]>;
@@ -112,6 +112,11 @@ export class ReplaySource {
       return files && files.length > 0 ? this.#others.open(files) : null;
     },
     replayStep: (params) => this.#replayStep(params),
+    why: async ({ rank, name }) => {
+      const { ranks } = await this.#live.session();
+      if (!this.doors.why) throw new Error(findingsText.whyInTerminal(name));
+      return this.doors.why(ranks.file(rank).source.place, name);
+    },
     copyText: async ({ text: copied }) => {
       await this.doors.copyText(copied);
       return null;

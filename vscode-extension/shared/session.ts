@@ -442,12 +442,22 @@ export interface FanIn {
   cosines: readonly number[];
 }
 
-/** Fan-ins of one backward call whose sums were measured; nodes are indices in `graph`. */
+/** The gradient on both sides of one activation (sigmoid, tanh, softmax), of one backward call. */
+export interface Passage {
+  node: number;
+  arrived: number;
+  passed: number;
+  lost: number;
+  width: number;
+}
+
+/** Fan-ins and activations of one backward call that were measured; nodes are indices in `graph`. */
 export interface FanIns {
   step: number;
   backward: number;
   graph: number;
   fan_ins: readonly FanIn[];
+  passages?: readonly Passage[];
 }
 
 /** Signal and noise of parameters' gradients over the `window` steps that end at `step`. */
@@ -457,6 +467,8 @@ export interface GradientNoise {
   subjects: Column;
   signal: Column;
   noise: Column;
+  sampled?: Column | null;
+  silent?: Column | null;
 }
 
 /** Who keeps something alive. */
@@ -525,6 +537,17 @@ export interface OutOfMemory {
   optimizer_bytes?: number;
 }
 
+/** Saved tensors of one backward call that hold the same data in different storages. */
+export interface Copies {
+  step: number;
+  backward: number;
+  graph: number;
+  ledger: number;
+  first: Column;
+  second: Column;
+  compared?: boolean;
+}
+
 /** One change that was tried for real: the step before it and the one with it, measured in one run. */
 export interface Trial {
   change: "checkpoint" | "bf16 saving" | "save_on_cpu" | "in-place activation" | "fused attention";
@@ -542,7 +565,7 @@ export interface Trial {
 
 /** An answer: what is wrong, where, why, and what to do. Ids are those of the session (or snapshot) it is of. */
 export interface Finding {
-  kind: "unreached" | "stale" | "zero gradient" | "frozen" | "not optimized" | "replaced" | "zeroed" | "skipped" | "nan" | "inf" | "underflow" | "vanishing" | "exploding" | "dead units" | "saturated" | "update ratio" | "noise" | "drowned" | "conflict" | "held" | "saved unused" | "saved twice" | "held long" | "held by ctx" | "what if" | "retained graph" | "in-place" | "second backward" | "out of memory";
+  kind: "unreached" | "stale" | "zero gradient" | "frozen" | "not optimized" | "replaced" | "zeroed" | "skipped" | "reached" | "nan" | "inf" | "underflow" | "vanishing" | "exploding" | "dead units" | "saturated" | "update ratio" | "noise" | "drowned" | "conflict" | "held" | "saved unused" | "saved twice" | "held long" | "held by ctx" | "what if" | "retained graph" | "in-place" | "second backward" | "out of memory";
   severity: "error" | "warning" | "note";
   title: string;
   sentence: string;
@@ -768,6 +791,7 @@ export interface Topics {
   "/retained": Retained;
   "/faults": Fault;
   "/out_of_memory": OutOfMemory;
+  "/copies": Copies;
   "/trials": Trial;
   "/findings": Findings;
 }

@@ -107,7 +107,7 @@ export function stopPlace(snapshot: Snapshot): StopPlace | null {
 export function announcement(snapshot: Snapshot, previous: Snapshot | null): string {
   const { trouble } = stopSummary(snapshot, previous);
   const words = trouble.map(({ state, count }) => `${formatCount(count)} ${glyphWord(state)}`).join(", ");
-  return announceText.stop(runningName(snapshot) ?? placeOf(snapshot.stop), words);
+  return announceText.stop(runningName(snapshot) ?? placeOf(snapshot.stop), words, snapshot.findings?.length ?? 0);
 }
 
 function placeOf({ file, line }: Stop): string {

@@ -54,9 +54,37 @@ export const shellText = {
 
 /** One announcement a stop. */
 export const announceText = {
-  stop: (where: string, trouble: string) => `Paused at ${where}, ${trouble === "" ? "no trouble in gradients" : trouble}`,
+  stop: (where: string, trouble: string, findings = 0) =>
+    `Paused at ${where}, ${[trouble === "" && findings === 0 ? "no trouble in gradients" : trouble, findings === 0 ? "" : counted(findings, "finding", "findings")].filter(Boolean).join(", ")}`,
   at: (file: string, line: number) => `${fileName(file)} line ${line}`,
   state: (title: string, sentence: string) => `${title}. ${sentence}`,
+} as const;
+
+/** What was found, and what asks for more. */
+export const findingsText = {
+  title: "Findings",
+  count: (count: number) => counted(count, "finding", "findings"),
+  fix: "Fix:",
+  evidence: "Evidence",
+  certainty: { measured: "", inferred: "inferred", estimated: "estimated" },
+  severity: { error: "error", warning: "warning", note: "note" },
+  steps: (first: string, last: string) => (first === last ? `step ${first}` : `steps ${first}–${last}`),
+  at: "at",
+  otherLine: "and",
+  more: (count: number) => `${formatCount(count)} more`,
+  fewer: "Show fewer",
+  pages: (from: number, to: number, of: number) => `${from === to ? String(from) : `${from}–${to}`} of ${of}`,
+  previous: "Previous findings",
+  next: "Next findings",
+  choose: (title: string, severity: string) => `${title}, ${severity}`,
+  hover: (title: string, sentence: string) => `**${title}**: ${sentence}`,
+  why: "Why?",
+  whyTitle: "Why is this gradient like this?",
+  whyNoParameter: "Select a parameter first.",
+  whyAsking: (name: string) => `Asking why ${name} has this gradient…`,
+  whyNothing: (name: string) => `Nothing is known against the gradient of ${name}.`,
+  whyInTerminal: (name: string) => `Nothing is found about ${name} here. In a terminal: gradwatch why FILE ${name}`,
+  whyNotRecorded: (name: string) => `Nothing is found about ${name} at this stop. Record the run with gradwatch.watch, then: gradwatch why FILE ${name}`,
 } as const;
 
 /** The states of the panel without, or before, values. */
@@ -564,6 +592,7 @@ export const replayText = {
     skipped: (count: number): string => counted(count, "step whose update was skipped", "steps whose update was skipped"),
     gap: (count: number): string => counted(count, "gap", "gaps"),
     variant: (count: number): string => counted(count, "change of the graph", "changes of the graph"),
+    finding: (count: number): string => counted(count, "finding", "findings"),
   },
   limits: (count: number): string => counted(count, "note on what was recorded", "notes on what was recorded"),
 
@@ -776,6 +805,8 @@ export const compareText = {
   hasDetail: (session: string, detail: string): string => `${session} has detail ${detail}`,
   recordsThem: (lacking: readonly string[], detail: string): string => `${lacking.join(" and ")} (--detail ${detail} records them)`,
   differentRanks: "Different ranks see different data: only gradients of parameters were compared, not losses, module outputs or nodes.",
+  shardedParameters: (count: number, listed: string): string =>
+    `${count > 1 ? `${count} parameters are` : "1 parameter is"} sharded (${listed}): each rank has a part of its own, so their gradients were not compared.`,
   inNoStep: "no compared step has them in both",
   unlikeCalls: (a: number, b: number, callsA: number, callsB: number): string =>
     `Step ${a === b ? a : `${a} against ${b}`}: ${callsA} backward calls in the first, ${callsB} in the second.`,

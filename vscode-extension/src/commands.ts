@@ -18,6 +18,7 @@ const IN_PAGE: Readonly<Record<string, PanelCommand>> = {
   "gradwatch.previousTrouble": "previousTrouble",
   "gradwatch.breakHere": "breakHere",
   "gradwatch.showAsTable": "showAsTable",
+  "gradwatch.why": "why",
 };
 
 /** Editors of recorded sessions, as far as commands are theirs too. */
@@ -28,7 +29,7 @@ export interface ReplayPages {
 
 type SharedCommand = PanelCommand & ReplayCommand;
 
-const SHARED: ReadonlySet<string> = new Set<SharedCommand>(["gradients", "graph", "held", "filter", "nextTrouble", "previousTrouble", "showAsTable"]);
+const SHARED: ReadonlySet<string> = new Set<SharedCommand>(["gradients", "graph", "held", "filter", "nextTrouble", "previousTrouble", "showAsTable", "why"]);
 
 function isShared(name: PanelCommand): name is SharedCommand {
   return SHARED.has(name);

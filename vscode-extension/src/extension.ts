@@ -8,6 +8,7 @@ import { registerCommands } from "./commands";
 import { watchDebugAdapters } from "./debug_adapter";
 import type { Debuggee } from "./debuggee";
 import { HeldDecorations } from "./decorations";
+import { FindingDecorations } from "./finding_decorations";
 import { Measurements } from "./measurements";
 import type { Measurement } from "./measurements";
 import { Panel } from "./panel";
@@ -40,6 +41,7 @@ class Extension implements vscode.Disposable, Onlooker {
   readonly #feed: PanelFeed;
   readonly #sessions: Sessions;
   readonly #decorations = new HeldDecorations();
+  readonly #found = new FindingDecorations();
   readonly #parts: vscode.Disposable;
   readonly #contextKeys = new Map<string, boolean>();
   #publishing: ReturnType<typeof setTimeout> | null = null;
@@ -67,6 +69,7 @@ class Extension implements vscode.Disposable, Onlooker {
   dispose(): void {
     this.#parts.dispose();
     this.#decorations.dispose();
+    this.#found.dispose();
     if (this.#publishing !== null) clearTimeout(this.#publishing);
   }
 
@@ -119,8 +122,14 @@ class Extension implements vscode.Disposable, Onlooker {
     if (answer === this.#decorated || reading) return;
     this.#decorated = answer;
     // The reply was parsed when it came: only its columns are still encoded.
-    if (debuggee !== null && answer !== null) this.#decorations.show(decodeColumns(answer.value) as Snapshot, debuggee.adapter.session);
-    else this.#decorations.clear();
+    if (debuggee === null || answer === null) {
+      this.#decorations.clear();
+      this.#found.clear();
+      return;
+    }
+    const snapshot = decodeColumns(answer.value) as Snapshot;
+    this.#found.show(snapshot, debuggee.adapter.session);
+    this.#decorations.show(snapshot, debuggee.adapter.session);
   }
 
   #setContext(key: string, value: boolean): void {

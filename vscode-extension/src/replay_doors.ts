@@ -9,6 +9,7 @@ import type { RecordedTexts } from "./recorded_text";
 import * as texts from "./replay_texts";
 import type { SessionEditor } from "./session_editor";
 import { replayStep, type ReplaySurroundings } from "./step_replay";
+import { askWhy } from "./why";
 
 /** What all editors share. */
 export interface Shared extends ReplaySurroundings {
@@ -16,7 +17,7 @@ export interface Shared extends ReplaySurroundings {
   readonly recorded: RecordedTexts;
 }
 
-const OFFERS = { openSource: true, chooseOther: true, replayStep: true, bindsKeys: true } as const;
+const OFFERS = { openSource: true, chooseOther: true, replayStep: true, bindsKeys: true, why: true } as const;
 
 /** `editor` is asked for once the page asks something: the doors are made before it. */
 export function replayDoors(editor: () => SessionEditor, shared: Shared): ReplayDoors {
@@ -30,6 +31,7 @@ export function replayDoors(editor: () => SessionEditor, shared: Shared): Replay
       return uri === null ? null : editor().openOther(uri);
     },
     replayStep: (place, step) => replayStep(place, step, shared),
+    why: (place, name) => askWhy(place, name),
     copyText: async (text) => vscode.env.clipboard.writeText(text),
   };
 }

@@ -171,3 +171,23 @@ export function replayName(step: number): string {
 export function replayNotStarted(): string {
   return l10n.t("The debugger did not start. Its output says why; the interpreter that is selected must have gradwatch[replay].");
 }
+
+export function whyUntrusted(): string {
+  return l10n.t("To ask Python why, trust this workspace: its code is run for it.");
+}
+
+export function whyByHand(place: string, name: string): string {
+  return l10n.t("Ask where the file is: gradwatch why {0} {1}", place, name);
+}
+
+export function whyFailed(interpreter: string, place: string, name: string, reason: string): string {
+  return l10n.t("{0} could not say why: {1}. Select an interpreter that has gradwatch, or ask in a terminal: gradwatch why {2} {3}", interpreter, reason, place, name);
+}
+
+export function whyNothing(name: string): string {
+  return l10n.t("Nothing is known against the gradient of {0}.", name);
+}
+
+export function fix(words: string): string {
+  return l10n.t("Fix: {0}", words);
+}

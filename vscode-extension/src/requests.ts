@@ -2,12 +2,14 @@
 
 import * as vscode from "vscode";
 import type { Method, RequestMessage, Requests, ToPanel } from "../shared/messages";
+import { findingsText } from "../shared/text";
 import { stepToNextNode, useShippedCopy } from "./commands";
 import type { Debuggee } from "./debuggee";
 import { recordingOf } from "./open_session";
 import type { Sessions } from "./sessions";
 import { openSource, sourceLines } from "./sources";
 import * as texts from "./texts";
+import { askWhy } from "./why";
 
 const VALUES_BUDGET_MS = 1000;
 
@@ -82,13 +84,19 @@ function sessionHandlers(sessions: Sessions): Pick<Handlers, "selectSession" | "
   };
 }
 
-function workbenchHandlers(sessions: Sessions): Pick<Handlers, "sourceLines" | "openSource" | "copyText" | "openSession"> {
+function workbenchHandlers(sessions: Sessions): Pick<Handlers, "sourceLines" | "openSource" | "copyText" | "openSession" | "why"> {
   const session = (): vscode.DebugSession | null => sessions.selected?.adapter.session ?? null;
   return {
     sourceLines: (place) => sourceLines(session(), place),
     openSource: async (place) => {
       await openSource(session(), place);
       return null;
+    },
+    why: async ({ name }) => {
+      const recording = recordingOf(sessions.selected);
+      if (recording === null) throw new Error(findingsText.whyNotRecorded(name));
+      const python: unknown = session()?.configuration["python"];
+      return askWhy(recording.uri.fsPath, name, typeof python === "string" && python !== "" ? python : null);
     },
     copyText: async ({ text }) => {
       await vscode.env.clipboard.writeText(text);

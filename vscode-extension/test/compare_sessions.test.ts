@@ -7,6 +7,7 @@ import { ComparisonError, compareSessions, type CompareOptions } from "../shared
 import { bestDecompress, type NodeZlib } from "../shared/mcap_zstd";
 import { SessionError } from "../shared/recorded_errors";
 import { RecordedSession } from "../shared/recorded_session";
+import type { Topics } from "../shared/session";
 import { MemoryFile, goldenBytes } from "./recorded_files";
 import { column, finish, graph, parameters, sessionBytes, stepRecords, type Written } from "./session_builder";
 
@@ -56,6 +57,34 @@ describe("a comparison", () => {
     expect((await compared(a, b)).loss?.step).toBe(0);
     const ranks = await compared(a, b, { ranks: true });
     expect([ranks.parts, ranks.loss, ranks.notes[0]]).toEqual([false, null, expect.stringContaining("Different ranks")]);
+  });
+
+  /** A step of two backward calls, with these norms after each. */
+  function twoCalls(first: Readonly<Record<number, number>>, second: Readonly<Record<number, number>>): Written[] {
+    const later = stepRecords(0, second).map(([topic, record, ...rest]) => [topic, topic === "/gradients" ? { ...record, backward: 1 } : topic === "/backward" ? { ...record, index: 1 } : record, ...rest] as Written);
+    return [...stepRecords(0, first).filter(([topic]) => topic !== "/steps"), ...later];
+  }
+
+  it("compares of a step's calls, between ranks, those that no later one repeats: micro-batches are not reduced yet", async () => {
+    const [a, b] = [1, 5].map((own) => sessionBytes([[parameters("w", "v")], twoCalls({ 0: own, 1: own }, { 0: 3, 1: 4 }), [finish(1)]])) as [Uint8Array, Uint8Array];
+    expect((await compared(a, b)).parts).toBe(true);
+    const ranks = await compared(a, b, { ranks: true });
+    expect([ranks.parts, ranks.compared.parameter]).toEqual([false, 2]);
+    const alone = [1, 5].map((own) => sessionBytes([[parameters("w", "v")], twoCalls({ 0: own, 1: own }, { 0: 3 }), [finish(1)]])) as [Uint8Array, Uint8Array];
+    expect((await compared(...alone, { ranks: true })).gradients?.first.name).toBe("v");
+  });
+
+  it("leaves out, between ranks, parameters of which each has a part of its own, and names them", async () => {
+    const sharded = (norm: number, names: readonly string[]): Uint8Array => {
+      const own = (parameters("w", ...names)[1] as Topics["/parameters"]).parameters.map((one) => (one.path === "w" ? one : { ...one, placements: ["Shard(dim=0)"] }));
+      const norms = Object.fromEntries(["w", ...names].map((_, id) => [id, id === 0 ? 1 : norm]));
+      return sessionBytes([[["/parameters", { parameters: own }]], stepRecords(0, norms), [finish(1)]]);
+    };
+    const some = await compared(sharded(1, ["a"]), sharded(7, ["a"]), { ranks: true });
+    expect([some.parts, some.compared.parameter, some.notes[1]]).toEqual([false, 1, "1 parameter is sharded (a): each rank has a part of its own, so their gradients were not compared."]);
+    const many = await compared(sharded(1, ["a", "b", "c", "d", "e"]), sharded(7, ["a", "b", "c", "d", "e"]), { ranks: true });
+    expect(many.notes[1]).toMatch(/^5 parameters are sharded \(a, b, c, d, \.\.\.\)/);
+    expect((await compared(sharded(1, ["a"]), sharded(7, ["a"]))).parts).toBe(true);
   });
 
   it("refuses what has nothing in common in words that name both", async () => {

@@ -99,6 +99,7 @@ export class ThemeIcon {
 export const ViewColumn = { Active: -1, Beside: -2, One: 1, Two: 2 };
 
 export const DecorationRangeBehavior = { OpenOpen: 0, ClosedClosed: 1, OpenClosed: 2, ClosedOpen: 3 };
+export const OverviewRulerLane = { Left: 1, Center: 2, Right: 4, Full: 7 };
 export const l10n = { t: (text: string, ...values: unknown[]): string => text.replace(/\{(\d)\}/g, (_all, index: string) => String(values[Number(index)])) };
 
 type Answer = (command: string, args: Record<string, unknown>) => unknown;

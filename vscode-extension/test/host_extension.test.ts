@@ -346,3 +346,38 @@ describe("notes on lines that hold memory", () => {
     expect(told("settings").at(-1)).toMatchObject({ settings: { decorations: false } });
   });
 });
+
+describe("marks at lines that findings are about", () => {
+  const source = Array.from({ length: 40 }, (_, line) => `line ${line + 1}`).join("\n");
+  const found = (): string => {
+    const answer = JSON.parse(heldSnapshotText()) as { value: Record<string, unknown> };
+    answer.value["sites"] = [{ id: 0, file: "/project/found.py", line: 7, function: "forward" }, { id: 1, file: "/project/found.py", line: 900, function: "forward" }];
+    answer.value["findings"] = [
+      { kind: "nan", severity: "error", title: "NaN born in sqrt", sentence: "It divides by 0.", fix: "Add 1e-12.", site: 0 },
+      { kind: "held", severity: "error", title: "Beyond the end", sentence: "Of a file that has changed.", site: 1 },
+    ];
+    return JSON.stringify(answer);
+  };
+
+  it("stand in the editor with sentence and fix on hover, and go when the program goes on", async () => {
+    const editor = vscode.fakeEditor("/project/found.py", source);
+    const marks: unknown[][] = [];
+    editor.setDecorations = (_type: unknown, list: unknown[]) => void (list.length > 0 && marks.push(list));
+    vscode.window.visibleTextEditors = [editor];
+    await ready();
+    const session = start("train", found);
+    stop(session);
+    await settle();
+    const of = marks.flat().filter((one) => JSON.stringify(one).includes("NaN born"));
+    expect(of).toHaveLength(1);
+    expect(of[0]).toMatchObject({ renderOptions: { after: { contentText: "◆ NaN born in sqrt" } } });
+    expect(JSON.stringify(of[0])).toMatch(/It divides by 0\..*Fix: Add 1e-12/);
+    expect(JSON.stringify(marks)).not.toContain("Beyond the end");
+    const cleared: unknown[][] = [];
+    editor.setDecorations = (_type: unknown, list: unknown[]) => void cleared.push(list);
+    session.event("continued", { allThreadsContinued: true });
+    await vi.advanceTimersByTimeAsync(200);
+    expect(cleared.length).toBeGreaterThanOrEqual(3);
+    expect(cleared.every((list) => list.length === 0)).toBe(true);
+  });
+});

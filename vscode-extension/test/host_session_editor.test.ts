@@ -183,7 +183,7 @@ describe("a file that is being written", () => {
 
   /** Its first part, and the rest. */
   function begun(): { file: string; rest: Uint8Array } {
-    const cut = Math.floor(whole.length * 0.6);
+    const cut = Math.floor(whole.length * 0.4);
     const file = path.join(folder, "live.gradwatch");
     writeFileSync(file, whole.subarray(0, cut));
     return { file, rest: whole.subarray(cut) };

@@ -29,7 +29,7 @@ export function overviewOf(count: number, wanted: Wanted, first = 0): Overview {
   return {
     facts: {
       name: "run.gradwatch", bytes: 4096, ranks: [{ rank, name: "run.gradwatch", bytes: 4096, finished, failure: null }], rank, run: SNAPSHOT.run, finished,
-      finish: null, cost: 0.018, marks, variants, gaps, notices: [],
+      finish: null, cost: 0.018, marks, variants, gaps, notices: [], findings: [],
     },
     timeline: {
       steps,

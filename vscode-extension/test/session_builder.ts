@@ -3,7 +3,7 @@
 import { crc32, viewOf } from "../shared/mcap_bytes";
 import type { Column, Run, Topics } from "../shared/session";
 
-const TOPICS = ["/run", "/source", "/modules", "/parameters", "/outputs", "/graphs", "/compiled", "/ledgers", "/backward", "/steps", "/gradients", "/held", "/notices", "/finish", "/stops", "/states", "/series", "/totals"] as const;
+const TOPICS = ["/run", "/source", "/modules", "/parameters", "/outputs", "/graphs", "/compiled", "/ledgers", "/backward", "/steps", "/gradients", "/held", "/notices", "/finish", "/stops", "/states", "/series", "/totals", "/findings"] as const;
 const START_NS = 1_700_000_000_000_000_000n;
 const STEP_NS = 1_000_000n;
 

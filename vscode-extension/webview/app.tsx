@@ -5,9 +5,10 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { conditionName, withCondition } from "../shared/conditions";
 import type { PanelCommand } from "../shared/messages";
 import { shownSession, type PanelModel, type SessionModel } from "../shared/panel_model";
+import { nameOfParameter } from "../shared/findings";
 import { NOTHING, type Selection } from "../shared/selection";
 import type { Condition } from "../shared/session";
-import { conditionsText, shellText } from "../shared/text";
+import { conditionsText, findingsText, shellText } from "../shared/text";
 import { announced } from "./announced";
 import { Announce } from "./announce";
 import { conditionFor } from "./break_here";
@@ -76,6 +77,7 @@ function Shell({ model, host, ask: hostAsk, commands, onSelect, initialWidth }: 
           onTab={setTab}
           onEdit={() => setEditing(!editing)}
           breakHere={actions.breakHere}
+          why={actions.why}
           onNextNode={() => actions.run("stepToNextNode")}
         />
       ) : (
@@ -118,6 +120,7 @@ interface ActionContext {
 interface Actions {
   readonly run: (command: KeyCommand) => void;
   readonly breakHere: (selection: Selection) => void;
+  readonly why: (selection: Selection) => void;
   readonly setConditions: (conditions: readonly Condition[]) => Promise<unknown>;
   /** Null while it is set. */
   readonly breakAtNonFinite: (() => Promise<unknown>) | null;
@@ -130,7 +133,8 @@ function useActions(context: ActionContext): Actions {
   const stable = useMemo(() => {
     const setConditions = (conditions: readonly Condition[]): Promise<unknown> => latest.current.ask("setConditions", { conditions });
     const breakHere = (selection: Selection): void => addCondition(latest.current, selection, setConditions);
-    return { setConditions, breakHere, run: (command: KeyCommand) => runCommand(command, latest.current, breakHere) };
+    const why = (selection: Selection): void => askWhy(latest.current, selection);
+    return { setConditions, breakHere, why, run: (command: KeyCommand) => runCommand(command, latest.current, { breakHere, why }) };
   }, []);
   const { conditions } = context.session;
   const isSet = conditions.some(({ kind, enabled }) => kind === "first non-finite" && enabled !== false);
@@ -148,7 +152,17 @@ function addCondition({ session, say }: ActionContext, selection: Selection, set
   );
 }
 
-function runCommand(command: KeyCommand, context: ActionContext, breakHere: Actions["breakHere"]): void {
+/** The finding about the parameter is chosen; where there is none, Python is asked. */
+function askWhy({ session, values, ask, say }: ActionContext, selection: Selection): void {
+  const parameter = selection.kind === "parameter" ? session.snapshot?.parameters?.find(({ id }) => id === selection.id) : undefined;
+  if (!parameter) return say({ kind: "problem", text: findingsText.whyNoParameter });
+  if (values.current?.chooseAbout(parameter.id)) return;
+  const name = nameOfParameter(parameter, session.snapshot?.parameters ?? []);
+  say({ kind: "done", text: findingsText.whyAsking(name) });
+  ask("why", { name }).then((text) => say({ kind: "done", text }), () => undefined);
+}
+
+function runCommand(command: KeyCommand, context: ActionContext, { breakHere, why }: Pick<Actions, "breakHere" | "why">): void {
   const { session, ask, select, setTab, values, budgetMs } = context;
   const quietly = (request: Promise<unknown>): void => void request.catch(() => undefined);
   switch (command) {
@@ -158,6 +172,8 @@ function runCommand(command: KeyCommand, context: ActionContext, breakHere: Acti
       return setTab(command);
     case "breakHere":
       return breakHere(session.selection);
+    case "why":
+      return why(session.selection);
     case "stepToNextNode":
       return session.state.kind === "ready" && session.snapshot?.stop.in_backward ? quietly(ask("stepToNextNode", {})) : undefined;
     case "refresh":

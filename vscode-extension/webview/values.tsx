@@ -5,7 +5,10 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { PanelModel, SessionModel } from "../shared/panel_model";
 import type { Selection } from "../shared/selection";
 import { stopSummary } from "../shared/stop_summary";
+import { findingOfParameter, findingsOf } from "../shared/findings";
 import { CommandBus } from "./command_bus";
+import { FindingList } from "./findings/finding_list";
+import { useFindings, type Chosen } from "./findings/use_findings";
 import { GradientsView } from "./gradients/gradients_view";
 import { GraphView } from "./graph/graph_view";
 import { Header } from "./header";
@@ -27,6 +30,8 @@ export interface ValuesControl {
   /** To the shown view; trouble that it does not know is looked for among the gradients. */
   readonly send: (command: ViewCommand) => void;
   readonly focusView: () => void;
+  /** Chooses the finding about a parameter; false where there is none. */
+  readonly chooseAbout: (parameter: number) => boolean;
 }
 
 export interface ValuesProps {
@@ -43,6 +48,7 @@ export interface ValuesProps {
   readonly onEdit: () => void;
   readonly breakHere: (selection: Selection) => void;
   readonly onNextNode: () => void;
+  readonly why: (selection: Selection) => void;
 }
 
 export function Values(props: ValuesProps): JSX.Element {
@@ -53,18 +59,21 @@ export function Values(props: ValuesProps): JSX.Element {
   const past = state.kind === "reading" ? readingLong : state.kind !== "ready";
   const [limitsOpen, setLimitsOpen] = useState(false);
   const buses = useMemo(() => ({ gradients: new CommandBus<ViewCommand>(), graph: new CommandBus<ViewCommand>(), held: new CommandBus<ViewCommand>() }), []);
-  const send = useControl(props, buses);
+  const owner = model.selected ?? "";
+  const chosen = useFindings({ findings: findingsOf(snapshot), snapshot, selection: session.selection, select: props.select, ask, owner });
+  const send = useControl(props, buses, chosen);
   const viewProps = (of: Tab): ViewProps => ({
     session: model.selected ?? "",
     snapshot,
     previous,
     dimmed: past,
-    selection: session.selection,
+    selection: chosen.selectionIn(of),
     select: props.select,
     showTab: props.onTab,
     ask,
     onCommand: buses[of].listen,
     breakHere: props.breakHere,
+    why: props.why,
     width: props.width,
   });
   return (
@@ -86,6 +95,7 @@ export function Values(props: ValuesProps): JSX.Element {
       {state.kind === "failed" && <StopBefore />}
       {props.conditions}
       <Notices snapshot={snapshot} budgetMs={model.settings.budgetMs} past={past} open={limitsOpen} ask={ask} />
+      <FindingList chosen={chosen} ask={ask} width={props.width} layout="stack" dimmed={past} />
       <Tabs shown={tab} totals={stopSummary(snapshot, previous).totals} onTab={props.onTab} />
       {TABS.map((of) => {
         const View = VIEWS[of];
@@ -99,7 +109,7 @@ export function Values(props: ValuesProps): JSX.Element {
   );
 }
 
-function useControl(props: ValuesProps, buses: Readonly<Record<Tab, CommandBus<ViewCommand>>>): (command: ViewCommand) => void {
+function useControl(props: ValuesProps, buses: Readonly<Record<Tab, CommandBus<ViewCommand>>>, chosen: Chosen): (command: ViewCommand) => void {
   const { tab, onTab, control } = props;
   const waiting = useRef<ViewCommand | null>(null);
   const send = (command: ViewCommand): void => {
@@ -108,7 +118,17 @@ function useControl(props: ValuesProps, buses: Readonly<Record<Tab, CommandBus<V
     waiting.current = command;
     onTab("gradients");
   };
-  control.current = { send, focusView: () => document.querySelector<HTMLElement>(".gw .view:not([hidden]) [tabindex='0']")?.focus() };
+  const sendOrChoose = (command: ViewCommand): void => {
+    const by = command === "nextTrouble" ? 1 : command === "previousTrouble" ? -1 : 0;
+    // Where something was found, its names are walked; else the trouble in gradients.
+    if (by === 0 || !chosen.step(by)) send(command);
+  };
+  const chooseAbout = (parameter: number): boolean => {
+    const at = findingOfParameter(chosen.findings, parameter);
+    if (at >= 0) chosen.choose(at);
+    return at >= 0;
+  };
+  control.current = { send: sendOrChoose, chooseAbout, focusView: () => document.querySelector<HTMLElement>(".gw .view:not([hidden]) [tabindex='0']")?.focus() };
   useEffect(() => {
     if (waiting.current === null) return;
     const command = waiting.current;

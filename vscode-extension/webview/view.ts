@@ -44,6 +44,8 @@ export interface ViewProps {
   readonly onCommand: (listener: (command: ViewCommand) => boolean) => () => void;
   /** Adds the condition that stops backward at the selection; says so, or why not, in the panel. */
   readonly breakHere: (selection: Selection) => void;
+  /** Says why a gradient is as it is: in the findings, or as Python answers. Absent where nobody can be asked. */
+  readonly why?: (selection: Selection) => void;
   /** Width of the panel in CSS px: below 420 is narrow. */
   readonly width: number;
   /** Absent at a live stop. */

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gradwatch.capture.attached_debugger import is_attached
+from gradwatch.capture.compiled_graphs import CompiledGraphs
 from gradwatch.capture.deep_graphs import sweep
 from gradwatch.capture.engine_threads import unwatch_engine_threads, watch_engine_threads
 from gradwatch.capture.graph_capture import Lines
@@ -54,6 +55,7 @@ class Attachment:
         self.modules = ModuleTable(Namer(self.sites.origins), lambda _name, _root: None)
         self.steps: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
         probe = Probe("module", self.notices.append)
+        self.compiled = CompiledGraphs(self.modules, self.sites, Probe("compiled region", self.notices.append))
         self.hooks = LightHooks(self.modules, self.sites, probe, self._check)
         self.clock: LineClock | None = None
         self.lines = Lines(self.hooks.intervals, None)
@@ -70,12 +72,14 @@ class Attachment:
             self.notices.append(Notice("partial", COMPILES))
         else:
             self.hooks.start(frame)
+        self.compiled.start()
         self._handles = [register_optimizer_step_post_hook(self._stepped)]
         if self._has_client:
             watch_engine_threads()
 
     def stop(self) -> None:
         self.hooks.stop()
+        self.compiled.stop()
         for handle in self._handles:
             handle.remove()
         self._handles = []

@@ -21,6 +21,10 @@ NO_GRADIENTS = (
     "Backward ran under compiled autograd, as one compiled function: gradients of module outputs and of nodes are not "
     "observable there. Those of parameters are, and the graph and what it holds."
 )
+NO_LOCAL = (
+    "Backward ran under compiled autograd, as one compiled function: this rank's own gradients, before they are "
+    "reduced over the ranks, are not observable there."
+)
 NO_HOOKS = "this program uses compiled autograd, which would compile the hooks"
 HOOKS_ENDED = (
     "Held memory is read at each backward call only: backward ran under compiled autograd, which compiles saved-tensor "
@@ -41,8 +45,11 @@ class CompiledBackward:
         self._tell = tell
         self._told = False
 
-    def begins(self, outputs: OutputGradients | None, packs: PackHooks | None) -> bool:
-        """Whether the call that begins now will be compiled; then none of our hooks is in its graph any more."""
+    def begins(self, outputs: OutputGradients | None, packs: PackHooks | None, *, local: bool) -> bool:
+        """Whether the call that begins now will be compiled; then none of our hooks is in its graph any more.
+
+        `local`: this rank's own gradients would be read, by hooks that compile to nothing.
+        """
         if not compiled_autograd():
             return False
         if outputs is not None:
@@ -54,4 +61,6 @@ class CompiledBackward:
             self._told = True
             if outputs is not None:
                 self._tell(Notice("not observable", NO_GRADIENTS))
+            if local:
+                self._tell(Notice("not observable", NO_LOCAL))
         return True

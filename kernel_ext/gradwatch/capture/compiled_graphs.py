@@ -18,7 +18,7 @@ from gradwatch.capture.compiled_regions import Compiled, Tables, function_of, re
 from gradwatch.capture.names import readable_locals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gradwatch.capture.graph import Walk
     from gradwatch.capture.modules import ModuleTable
@@ -47,7 +47,8 @@ class CompiledGraphs:
         self._probe = probe
         self._place: Any = None
         self._original: Callable[..., Any] | None = None
-        self._unwritten: dict[int, CompiledRegion] = {}
+        self._records: dict[int, CompiledRegion] = {}
+        self._written: set[int] = set()
         self._regions: dict[int, int] = {}
         self.is_told = True
 
@@ -90,7 +91,7 @@ class CompiledGraphs:
             if number is not None:
                 region = len(self._regions)
                 compiled = Compiled(forward, backward, _name(forward), _backend(), self.innermost_module())
-                self._unwritten[region] = region_record(region, compiled, self._tables)
+                self._records[region] = region_record(region, compiled, self._tables)
                 self._regions[number] = region
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             self._probe.failed()
@@ -111,8 +112,19 @@ class CompiledGraphs:
 
     def take(self, labels: tuple[NodeLabel, ...]) -> list[CompiledRegion]:
         """The regions that labels refer to and that were not taken before."""
-        found = (self._unwritten.pop(label.region, None) for label in labels if label.region >= 0)
-        return [region for region in found if region is not None]
+        new = [region for region in self.regions_of(labels) if region.id not in self._written]
+        self._written.update(region.id for region in new)
+        return new
+
+    def regions_of(self, labels: Sequence[NodeLabel]) -> list[CompiledRegion]:
+        """The regions that labels refer to, each once."""
+        numbers = dict.fromkeys(label.region for label in labels)
+        return [self._records[number] for number in numbers if number in self._records]
+
+    def opened_where_seen(self, walked: Walk, labels: tuple[NodeLabel, ...]) -> tuple[NodeLabel, ...]:
+        """As `opened`, at a stop: what was not seen being compiled keeps its label as it is."""
+        pairs = zip(labels, self.opened(walked, labels), strict=True)
+        return tuple(opened if opened.region >= 0 else label for label, opened in pairs)
 
 
 def aot_number(node: Any) -> int:

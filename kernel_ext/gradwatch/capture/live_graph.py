@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch.autograd.graph import Node
 
+    from gradwatch.capture.compiled_graphs import CompiledGraphs
     from gradwatch.capture.graph import Walk
     from gradwatch.capture.graph_capture import Lines
     from gradwatch.capture.late_names import LateNames
@@ -50,13 +51,15 @@ STEP = 0
 class Witness:
     """What saw the forward run. `module` turns a module id of its own into one of the reading's.
 
-    From the sequence number `complete_from` on, no module call was missed.
+    From the sequence number `complete_from` on, no module call was missed. `compiled` saw the compiler's graphs; their
+    sites and modules are those of `sites` and `module`.
     """
 
     lines: Lines
     sites: SiteTable
     module: Callable[[int], int]
     complete_from: int = 0
+    compiled: CompiledGraphs | None = None
 
 
 @dataclass(slots=True)
@@ -109,6 +112,8 @@ def read_graph(roots: Sequence[Node], names: LateNames, witness: Witness | None,
         attribution.modules[unseen] = by_parameter[unseen]
     sites = _places(walked, attribution, witness)
     labels = distinct_labels([*rows.labels, *name_labels(walked)])  # of one node, the last is shown
+    if witness is not None and witness.compiled is not None:
+        labels = witness.compiled.opened_where_seen(walked, labels)
     reading = Reading(
         walked, rows, attribution, leaves, graph_record(0, walked, attribution, tuple(leaves), labels), sites
     )

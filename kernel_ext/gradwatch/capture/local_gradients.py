@@ -61,6 +61,11 @@ class LocalGradients:
         if not is_compiling() and is_wrapper(module):
             self._looked_at = (-1, -1)
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether leaves of reducing modules have our hooks now."""
+        return bool(self._hooks)
+
     def begin(self, call: BackwardCall) -> None:
         """An outermost call begins. Hooks stay until the last one that runs has ended."""
         if call.call == "grad" or not self._probe.enabled or not is_distributed():

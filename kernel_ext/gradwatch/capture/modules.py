@@ -76,11 +76,7 @@ class ModuleTable:
         if parent < 0:
             frame = sys._getframe(1)  # the only way to the caller's names
             root = self._namer.owner_of(module, frame) or module
-            model = compiled_module(root) or root
-            if self._wraps_a_root(model):
-                self._wrappers.add(model)
-            elif self.id_of(model) is None:
-                self.add_root(self._namer.name_of(root, frame) or type(model).__name__, model)
+            self._discover_root(compiled_module(root) or root, self._namer.name_of(root, frame))
         else:
             owner = self._records[parent]
             self._rescan(owner.root)
@@ -89,6 +85,21 @@ class ModuleTable:
                 self._add(module, Module(-1, owner.root, path, type(module).__name__))
         found = self.id_of(module)
         return -1 if found is None else found
+
+    def _discover_root(self, model: nn.Module, name: str | None) -> None:
+        """Add a root. Of one that only wraps another that one is it, and has the names."""
+        if self.id_of(model) is not None or _is_compiled_backward(model):
+            return
+        wrapped = wrapped_module(model)
+        if wrapped is not None:
+            self._wrappers.add(model)
+            model = compiled_module(wrapped) or wrapped
+        if self.id_of(model) is not None:
+            return
+        if self._wraps_a_root(model):
+            self._wrappers.add(model)
+        else:
+            self.add_root(name or type(model).__name__, model)
 
     def _wraps_a_root(self, module: nn.Module) -> bool:
         """Whether it is there for one known root alone (DDP does so): a name of its own would only rename that."""
@@ -153,6 +164,20 @@ def compiled_module(module: nn.Module) -> nn.Module | None:
     if type(module).__name__ != "OptimizedModule" or not type(module).__module__.startswith("torch._dynamo"):
         return None
     inner = module._modules.get("_orig_mod")
+    return inner if isinstance(inner, nn.Module) else None
+
+
+def _is_compiled_backward(module: nn.Module) -> bool:
+    """Whether it is the graph that compiled autograd made of a backward call: no module of the program's."""
+    return isinstance(module, torch.fx.GraphModule) and type(module).__name__.startswith("CompiledAutograd")
+
+
+def wrapped_module(module: nn.Module) -> nn.Module | None:
+    """The module that DistributedDataParallel was put around; None for any other module. Imports nothing."""
+    kind: Any = getattr(sys.modules.get("torch.nn.parallel.distributed"), "DistributedDataParallel", None)
+    if kind is None or not issubclass(type(module), kind):
+        return None
+    inner = module._modules.get("module")
     return inner if isinstance(inner, nn.Module) else None
 
 

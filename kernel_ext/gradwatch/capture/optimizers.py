@@ -44,6 +44,10 @@ class OptimizerHooks:
     def id_of(self, optimizer: torch.optim.Optimizer) -> int:
         return self._ids.setdefault(optimizer, len(self._ids))
 
+    def known(self) -> list[torch.optim.Optimizer]:
+        """The optimizers that have stepped and are still there."""
+        return list(self._ids)
+
     def _pre(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
         if is_compiling():
             return

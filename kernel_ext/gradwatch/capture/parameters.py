@@ -122,6 +122,8 @@ class ParameterTable:
         self._stand_ins: dict[int, tuple[weakref.ref[torch.Tensor], Watched]] = {}
         self._foreign: dict[int, weakref.ref[torch.Tensor]] = {}
         self._lazy: list[Lazy] = []
+        self.also_let_go: Callable[[torch.Tensor], None] = lambda _: None
+        """Called for a tensor that no weak reference may be held to."""
 
     def gradient_states(self) -> list[GradientState]:
         """The state of every leaf's `.grad`, by id."""
@@ -224,6 +226,19 @@ class ParameterTable:
         stand_in = self._stand_ins.get(id(tensor))
         return stand_in[1] if stand_in is not None and stand_in[0]() is tensor else None
 
+    def name_of(self, number: int) -> str:
+        """The name of a leaf by its id: its model's, and its path in it."""
+        record = self._records[number]
+        return ".".join(part for part in (record.root, record.path) if part)
+
+    def at_storage(self, address: int) -> int:
+        """The id of the leaf whose data lies in a storage; -1 where none does. Looks at each: not for hot paths."""
+        for watched in self._all:
+            leaf = watched.ref()
+            if leaf is not None and any(part.untyped_storage()._cdata == address for part in _plain_or_none(leaf)):
+                return watched.id
+        return -1
+
     def stand_in(self, leaf: torch.Tensor, watched: Watched) -> None:
         """Backward reaches `leaf` in place of the parameter: FSDP made it from the shards of all ranks."""
         known = self._stand_ins.get(id(leaf))
@@ -234,6 +249,7 @@ class ParameterTable:
     def let_go(self, tensor: torch.Tensor) -> Callable[[], None] | None:
         """Hold a leaf in no way that it could tell, until what is returned is called. None where it is not held."""
         self._foreign.pop(id(tensor), None)
+        self.also_let_go(tensor)
         held = self._known.get(id(tensor))
         if held is None or held.ref() is not tensor:
             return None
@@ -267,6 +283,17 @@ class ParameterTable:
         records = [self._records[i] for i in self._unwritten]
         self._unwritten = {}
         return records
+
+    def module_of(self, number: int) -> int:
+        """The id of the module that a leaf was found in; -1 where it was found in none."""
+        record = self._records[number]
+        return record.module if record.root else -1
+
+    def like(self, shape: list[int], dtype: str, taken: set[int]) -> int:
+        """A module's parameter of this shape and dtype whose id is not in `taken`; -1 where there is none."""
+        found = (record for record in self._records if record.root and record.requires_grad)
+        fitting = (record.id for record in found if record.shape == shape and record.dtype == dtype)
+        return next((number for number in fitting if number not in taken), -1)
 
     def remove_hooks(self) -> None:
         for watched in self:
@@ -307,7 +334,11 @@ class ParameterTable:
 
 
 def _version(gradient: torch.Tensor) -> int:
-    return 0 if gradient.is_inference() else gradient._version
+    """The version, and of one made with create_graph its node: each is a new tensor, perhaps where the last one was."""
+    if gradient.is_inference():
+        return 0
+    node = gradient.grad_fn
+    return gradient._version if node is None else gradient._version + ((node._sequence_nr() + 1) << 24)
 
 
 def leaf_class(leaf: torch.Tensor) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import functools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
@@ -18,11 +20,10 @@ from gradwatch.capture.environment import run_record
 from gradwatch.capture.kept_options import checked
 from gradwatch.capture.recording import Recording
 from gradwatch.errors import RecordingError, UsageError
-from gradwatch.records import Detail, Finish
+from gradwatch.records import Detail, Finish, Notice, Record
 from gradwatch.session.writer import SessionWriter, path_of_rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType, TracebackType
 
     from typing_extensions import Self
@@ -38,6 +39,13 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _running: list[Recorder] = []
+
+closing: list[Callable[[Path], Sequence[Record]]] = []
+"""What is asked of a recording that ends, before its file is closed: each is given the path of the file, in which all
+that was recorded stands already, and returns records to add. Filled by whoever knows what can be asked of a file."""
+
+PATIENCE_S = 10.0
+"""How long the disk may take, at the end, until what is asked then is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +203,11 @@ class Recorder:
         _running.remove(self)
         atexit.unregister(self._at_exit)
         recording.stop()
-        finish = Finish(
-            end_ns=time_ns(),
-            reason=reason,
-            steps=recording.records.written,
-            cost_ns=recording.cost.nanoseconds,
-            records_dropped=writer.dropped,
-        )
-        writer.close(finish)
+        end = time_ns()
+        try:
+            _ask_at_the_end(writer)
+        finally:  # whatever happens, such as a second Ctrl-C: the file is closed
+            _close(recording, writer, reason, end)
 
     def __enter__(self) -> Self:
         if self._recording is None:
@@ -216,6 +221,24 @@ class Recorder:
             self.failed(error)
         self.stop("stopped" if kind is None else f"{kind.__name__}: {error}")
 
+    def try_next(self, change: str, target: str = "*", *, plain_step: int = 0, ends_program: bool = False) -> None:
+        """Try a change for real with one step, measured against the step before it, and take it back.
+
+        `change` is "checkpoint", "bf16 saving", "save_on_cpu", "in-place activation" or "fused attention", `target` the
+        names of modules ("blocks.*"). The step without it is the next whole one from `plain_step` on; the Trial
+        is written when the one after it has ended, and with `ends_program` the program then ends.
+
+        Raises UsageError for a change that is not known, and RecordingError where held memory is not recorded.
+        """
+        from gradwatch.capture.changes import check  # noqa: PLC0415 # only where a change is tried
+        from gradwatch.capture.trial import Asked  # noqa: PLC0415 # likewise
+
+        asked = Asked(check(change), target, plain_step, ends_program)
+        trials = self._recording.trials if self._recording is not None else None
+        if trials is None or not self._reads_held():
+            raise RecordingError('A change is tried while held memory is recorded: gradwatch.watch(detail="modules").')
+        trials.ask(asked)
+
     def failed(self, error: BaseException) -> None:
         """Take in that the program raised an error which ends what is recorded. `stop` comes next."""
         if self._recording is not None:
@@ -225,6 +248,9 @@ class Recorder:
         return self.options.detail != "parameters" if self.options.held is None else self.options.held
 
     def _at_exit(self) -> None:
+        error = _uncaught()
+        if error is not None:
+            self.failed(error)
         self.stop("process exit")
 
     def abandon(self) -> None:
@@ -249,6 +275,39 @@ if hasattr(os, "register_at_fork"):
 def running() -> Recorder | None:
     """The recorder of this process, if one is recording."""
     return _running[0] if _running else None
+
+
+def _uncaught() -> BaseException | None:
+    """The error that ended the program, as Python keeps it when its traceback is printed; none in a shell's process."""
+    if hasattr(builtins, "get_ipython") or hasattr(sys, "ps1"):
+        return None  # there it is of an earlier input
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)  # the first from Python 3.12 on
+    return error if isinstance(error, BaseException) else None
+
+
+def _close(recording: Recording, writer: SessionWriter, reason: str, end: int) -> None:
+    finish = Finish(
+        end_ns=end,
+        reason=reason,
+        steps=recording.records.written,
+        cost_ns=recording.cost.nanoseconds,
+        records_dropped=writer.dropped,
+    )
+    writer.close(finish)
+
+
+def _ask_at_the_end(writer: SessionWriter) -> None:
+    """Add what there is to be said of the whole recording. What fails in that is told in the file, and no more."""
+    if not closing or not writer.flush(PATIENCE_S):
+        return
+    for ask in closing:
+        try:
+            records = ask(writer.path)
+        except Exception as error:  # noqa: BLE001 # the recording is whole without it
+            text = f"What was found could not be written: {type(error).__name__}: {error}"
+            records = [Notice("recorder", text, probe="closing", traceback=traceback.format_exc())]
+        for record in records:
+            writer.write(record, time_ns=time_ns())
 
 
 def _open_writer(path: Path, run: Run, options: Options) -> SessionWriter:

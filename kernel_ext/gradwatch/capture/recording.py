@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
     from gradwatch.capture.kept_steps import KeptSteps
     from gradwatch.capture.loss_scale import Omission
+    from gradwatch.capture.trace import ForwardTrace
+    from gradwatch.capture.trial import Trials
     from gradwatch.records import Detail, Record, StepSource
     from gradwatch.session.writer import SessionWriter
 
@@ -93,6 +95,9 @@ class Recording:
         self.parameters = ParameterTable(self._gradient_accumulated)
         self.namer = Namer(self.sites.origins)
         self.modules = ModuleTable(self.namer, self._root_found)
+        self.trace: ForwardTrace | None = None
+        self.trials: Trials | None = None
+        self.wants_details = False
         self.observers = Observers(observers_of(detail), self._tell, self.cost)
         self.calls = BackwardCalls(self._begin, self._end, self._failed)
         self.steps = Steps(self._step_ended, self._optimizes, self.parameters.versions)
@@ -254,7 +259,9 @@ class Recording:
                 self.steps.call_began(call)
                 if call.is_outermost:
                     self._guarded("local gradient", lambda: self.local.begin(call))
-                if self.compiled_backward.begins(self.module_hooks.outputs, self.pack_hooks):
+                if self.compiled_backward.begins(
+                    self.module_hooks.outputs, self.pack_hooks, local=self.local.is_attached
+                ):
                     self.pack_hooks = self.graph.pack_fold = None
                 self._read_graph(call, outputs)
                 if self._discovers and not self._held:
@@ -295,7 +302,7 @@ class Recording:
             self.graph.read_leaves(call, outputs)
 
     def _new_call(self, options: dict[str, Any]) -> BackwardCall:
-        detailed = self.steps.number % self.writer.detail_interval == 0
+        detailed = self.wants_details or self.steps.number % self.writer.detail_interval == 0
         rows = self.rows.new(histogram=detailed)
         return BackwardCall(
             call="backward" if options.get("accumulate_grad") else "grad",
@@ -308,6 +315,10 @@ class Recording:
             detailed=detailed,
             first_number=sequence_number(),
         )
+
+    def call_of_now(self) -> BackwardCall:
+        """A call that is not made, to read a graph of the running forward with. The caller gives its rows back."""
+        return replace(self._new_call({}), parent=None, detailed=True)
 
     def _read_graph(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         probe = self._probes["graph"]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradwatch.capture.modules import named_modules
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -56,7 +58,7 @@ class Reducer:
             if flat is not None:
                 yield flat, flat
         else:
-            reduced: Iterable[torch.Tensor] = getattr(module, "_module_parameters", None) or module.parameters()
+            reduced: Iterable[torch.Tensor] = getattr(module, "_module_parameters", None) or _parameters(module)
             yield from ((leaf, leaf) for leaf in reduced)
 
 
@@ -111,8 +113,14 @@ def unsharded_in(root: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
     kind = _loaded(_FSDP)
     if kind is None:
         return []
-    sharding = (module for module in root.modules() if issubclass(type(module), kind))
+    sharding = (module for _, module in named_modules(root) if issubclass(type(module), kind))
     return [pair for module in sharding for pair in unsharded_leaves(module)]
+
+
+def _parameters(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Parameters of a module and all in it, without asking what a program may override."""
+    for _, inner in named_modules(module):
+        yield from (parameter for parameter in inner._parameters.values() if parameter is not None)
 
 
 def _loaded(kind: tuple[str, str]) -> Any:

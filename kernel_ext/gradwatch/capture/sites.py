@@ -168,6 +168,11 @@ class SiteTable:
         with self._lock:
             return self._intern_place(place)
 
+    def places(self) -> dict[int, Place]:
+        """Return the place of every site id so far."""
+        with self._lock:
+            return {site: place for place, site in self._ids_by_place.items()}
+
     def _intern(self, key: int) -> int:
         return self._intern_place(self.place(key))
 

@@ -202,6 +202,10 @@ class StatisticRows:
             device = self._devices.setdefault(index, DeviceRows(tensor.device))
         return device
 
+    def level(self, number: int) -> int:
+        """Of a CPU row that was added: 2 where there is a NaN, else 1 where there is an Inf, else 0."""
+        return self._arena.level(number)
+
     @property
     def pending(self) -> bool:
         """Whether rows wait for a device. False with CPU tensors alone."""

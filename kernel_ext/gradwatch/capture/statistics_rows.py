@@ -32,6 +32,7 @@ ROW = np.dtype(
 _WORDS = ROW.itemsize // 8
 _HEAD_WORDS = _WORDS - HISTOGRAM_BINS
 _FIRST_FLOAT = len(COUNTS)
+_NAN, _INF = COUNTS.index("nan"), COUNTS.index("inf")
 _FLOATS = ("min", "max", "mean", "l1", "l2")
 
 CHUNK = 256  # rows; an arena of a few parameters costs 150 kB of address space, little of it touched
@@ -72,6 +73,11 @@ class Arena:
         """Return a writable view, shape (1,), of one row."""
         at = number % CHUNK
         return self._chunks[number // CHUNK][at].view(ROW)
+
+    def level(self, number: int) -> int:
+        """2 where a row has counted a NaN, else 1 where it has an Inf, else 0."""
+        words = self._chunks[number // CHUNK][number % CHUNK]
+        return 2 if words[_NAN] else int(words[_INF] != 0)
 
     def used(self) -> int:
         """How many rows were taken."""

@@ -12,6 +12,7 @@ from gradwatch.capture.graph import column, roots_of
 from gradwatch.capture.graph_capture import why_unobservable
 from gradwatch.capture.live_graph import How, backward_record, notices_of, read_graph
 from gradwatch.capture.sites import source_text
+from gradwatch.capture.stop_regions import regions_at_stop
 from gradwatch.capture.witnesses import witness
 from gradwatch.records import Notice
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from gradwatch.capture.fired import RunningCall
     from gradwatch.capture.late_names import LateNames
     from gradwatch.capture.live_graph import Reading
-    from gradwatch.records import Backward, Site, Snapshot
+    from gradwatch.records import Backward, CompiledRegion, Site, Snapshot
 
 FROM_NOW_ON = " Operations that run after this stop will have both."
 WALK_SHARE = 0.4
@@ -41,6 +42,7 @@ class StopGraph:
         self._call = call
         self.busy: Any = None
         self.reading: Reading | None = None
+        self._regions: list[CompiledRegion] = []
         self._running = -1
         self._states: NDArray[np.uint8] | None = None
 
@@ -51,7 +53,9 @@ class StopGraph:
         if not roots:
             return why_not
         how = How(held, self.busy, self._budget.share(WALK_SHARE), self._budget.is_over)
-        self.reading = reading = read_graph(roots, self._names, witness(self._names), how)
+        saw = witness(self._names)
+        self.reading = reading = read_graph(roots, self._names, saw, how)
+        self._regions = [] if saw is None else regions_at_stop(reading, saw)
         self._budget.moves("held", "graph", reading.held_ms)
         if reading.walked.expanded >= 0:
             self._budget.misses("graph", OVER, reading.walked.expanded)
@@ -103,6 +107,7 @@ class StopGraph:
             backward=self._backward(reading),
             sites=reading.sites,
             site_texts=_texts(reading.sites),
+            regions=self._regions,
         )
 
     def _backward(self, reading: Reading) -> Backward:

@@ -30,11 +30,13 @@ def witness(names: LateNames) -> Witness | None:
     recording = None if recorder is None else recorder._recording
     if recording is not None:
         names.storages_seen(recording.parameters.storages)
-        return Witness(recording.graph.lines, recording.sites, _ids(recording.modules, names))
+        lines, sites = recording.graph.lines, recording.sites
+        return Witness(lines, sites, _ids(recording.modules, names), compiled=recording.compiled)
     attached = attachment()
     if attached is None:
         return None
-    return Witness(attached.lines, attached.sites, _ids(attached.modules, names), attached.hooks.complete_from)
+    module = _ids(attached.modules, names)
+    return Witness(attached.lines, attached.sites, module, attached.hooks.complete_from, attached.compiled)
 
 
 def _ids(table: ModuleTable, names: LateNames) -> Callable[[int], int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from rich.console import Group
 
-from gradwatch.reporters import content, html, numbers, page, svg, terminal
+from gradwatch.reporters import content, html, numbers, page, svg, terminal, terminal_findings
 from gradwatch.reporters.gradient_rows import common_prefix, grouped, merged
 from gradwatch.reporters.terminal_graph import TreeOptions, graph_sentence, graph_tree
 from gradwatch.reporters.terminal_held import classes_line, held_bars
@@ -58,12 +58,19 @@ def picture_of_message(sentence: str, hint: str = "") -> Bundle:
 
 def _show_texts(report: ShowReport) -> list[RenderableType]:
     texts: list[RenderableType] = [html.summary(report)]
+    found = terminal_findings.section(report["findings"], "%gradwatch why", TEXT_WIDTH)
+    texts += [] if found is None else [found]
     if report["gradients"] and report["step"] is not None:
         texts.append(terminal.gradients(_grouped_gradients(report), TEXT_WIDTH))
     if report["held"] is not None:
         held: HeldReport = cast("HeldReport", {**report, "held": {**report["held"], "by": report["held"]["by"][:1]}})
         texts.append(terminal.held(held, TEXT_WIDTH, TEXT_HELD))
     return [*texts, *(f"{notice['kind']}: {notice['text']}" for notice in report["notices"])]
+
+
+def why(session: Session, name_of_cell: NameOfCell, options: Namespace) -> Bundle:
+    report = _with_cells(content.why_report(session, options.name, options.step), session, name_of_cell)
+    return _bundle(html.why(report), terminal_findings.why(report, TEXT_WIDTH))
 
 
 def gradients(session: Session, name_of_cell: NameOfCell, options: Namespace) -> Bundle:

@@ -17,7 +17,8 @@ from IPython.display import display  # pyright: ignore[reportUnknownVariableType
 
 from gradwatch.errors import GradwatchError, MissingDependency, UsageError
 from gradwatch.notebook import cell as inner_cell
-from gradwatch.notebook.options import COMMANDS, USAGE, parse_cell, parse_line, print_help
+from gradwatch.notebook.ledger import CellLedger
+from gradwatch.notebook.options import COMMANDS, TRIALS, USAGE, parse_cell, parse_line, print_help
 from gradwatch.notebook.panels import Panels, first_file
 from gradwatch.reporters import numbers
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from gradwatch.notebook.panels import ShownPanel
     from gradwatch.session.session import Session
 
-NEXT = "Next: %gradwatch gradients · held --by module · graph"
+NEXT = "Next: %gradwatch why · gradients · held --by module · graph"
 NO_STEP_YET = "No step is over yet; this picture is drawn when it ends: %gradwatch stop"
 KEPT = f"{NEXT}. Kept until the next %%gradwatch; -o FILE keeps it for good."
 
@@ -40,6 +41,9 @@ def register(shell: Any) -> None:
     """Add the magics to an InteractiveShell, unless they are there."""
     if _magics_of(shell) is None:
         shell.register_magics(GradwatchMagics)
+        magics = _magics_of(shell)
+        if magics is not None:
+            magics.ledger.start()
         shell.set_hook("complete_command", _complete, str_key="%gradwatch")
 
 
@@ -60,9 +64,13 @@ def _magics_of(shell: Any) -> GradwatchMagics | None:
     return shell.magics_manager.registry.get(GradwatchMagics.__name__)
 
 
-def _complete(_: object, event: Any) -> list[str]:
+def _complete(shell: object, event: Any) -> list[str]:
     words = event.line.split()
-    return list(COMMANDS) if len(words) < 2 + (not event.line.endswith(" ")) else []
+    position = len(words) - (not event.line.endswith(" "))
+    if position == 2 and words[1] == "why":
+        magics = _magics_of(shell)
+        return [] if magics is None else magics.names_to_ask_of()
+    return list(COMMANDS) if position < 2 else []
 
 
 @contextmanager
@@ -89,6 +97,7 @@ class GradwatchMagics(Magics):
         self._forget_scratch: weakref.finalize[..., Any] | None = None
         self._cells = 0
         self._panels = Panels(shell)
+        self.ledger = CellLedger(shell)
 
     @needs_local_scope
     @no_var_expand
@@ -109,12 +118,23 @@ class GradwatchMagics(Magics):
 
     def close(self) -> None:
         """Stop the recording that was started here, and delete the sessions of cells."""
+        self.ledger.stop()
         if self._started is not None:
             self._started.stop()
             self._started = None
         self._panels.rest()
         if self._forget_scratch is not None:
             self._forget_scratch()
+
+    def names_to_ask_of(self) -> list[str]:
+        """What `%gradwatch why` can be asked of in the latest session; nothing where there is none."""
+        from gradwatch.findings.why import known_names  # noqa: PLC0415  # loads numpy
+
+        try:
+            with self._session(or_empty=True) as session:
+                return known_names(session)
+        except (GradwatchError, OSError):
+            return []
 
     def _run(self, options: Namespace, scope: dict[str, Any]) -> None:
         command = options.command
@@ -124,8 +144,12 @@ class GradwatchMagics(Magics):
             print_help(options.about)
         elif command == "watch":
             self._watch(options, scope)
+        elif command in ("memory", "release"):
+            print(self.ledger.report() if command == "memory" else self.ledger.release())
         elif command in ("status", "stop"):
             self._status() if command == "status" else self._stop()
+        elif command == "try":
+            self._try(options)
         elif command in ("panel", "open"):
             self._panel(options.step) if command == "panel" else self._open(options)
         elif options.command in ("held", "graph") and options.variable is not None:
@@ -147,7 +171,7 @@ class GradwatchMagics(Magics):
         if recorder is not None:
             raise UsageError(f"{recorder.path} is being recorded already. End that first: %gradwatch stop")
         try:
-            from gradwatch.capture.recorder import watch  # noqa: PLC0415  # loads torch
+            from gradwatch.closing import watch  # noqa: PLC0415  # loads torch
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "torch":
                 raise
@@ -182,6 +206,13 @@ class GradwatchMagics(Magics):
             steps = numbers.counted(len(session.steps), "step")
             self._panels.renew_picture(recorder.path, lambda: self._picture(session, None, NEXT))
         print(f"Recorded {steps} to {recorder.path}. Look: %gradwatch show")
+
+    def _try(self, options: Namespace) -> None:
+        recorder = _running()
+        if recorder is None:
+            raise UsageError("Nothing is being recorded. Begin with: %gradwatch watch model")
+        recorder.try_next(TRIALS[options.change], options.modules)
+        print("The next step is measured as it is, the one after it with the change. Then look: %gradwatch show")
 
     def _panel(self, step: int | None) -> None:
         """Show the session that is recorded, or the latest, and a picture of it, which is renewed when it ends."""
@@ -219,6 +250,8 @@ class GradwatchMagics(Magics):
         with self._session() as session:
             if options.command == "show":
                 shown = bundle.show(session, self._name_of_cell, options.step, NEXT)
+            elif options.command == "why":
+                shown = bundle.why(session, self._name_of_cell, options)
             elif options.command == "gradients":
                 shown = bundle.gradients(session, self._name_of_cell, options)
             elif options.command == "held":
@@ -254,6 +287,8 @@ class GradwatchMagics(Magics):
             panel = self._panels.show(path)
             result = inner_cell.run_inside(self._shell, f"%%gradwatch {line}".rstrip(), cell)
             error = result.error_before_exec or result.error_in_exec
+            if error is not None:
+                recorder.failed(error)
             reason = "the cell ended" if error is None else f"{type(error).__name__}: {error}"
         finally:
             recorder.stop(reason)

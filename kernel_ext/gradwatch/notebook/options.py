@@ -19,11 +19,17 @@ USAGE = """\
 %gradwatch status           what is being recorded, and where
 %gradwatch stop             end the recording
 %gradwatch show [--step N]  gradient flow and held memory of the latest session
+%gradwatch why [NAME] [--step N]
+                            why a gradient is None, zero or stale; without a name all findings
 %gradwatch gradients [--step N] [--kind parameter|module|node]
 %gradwatch held [VARIABLE] [--by line|module|op|node|class|dtype] [--step N]
                             bytes held for backward; of a live tensor with no recording
+%gradwatch try CHANGE [MODULES]
+                            try one change with the step after the next: checkpoint blocks.3, bf16, save-on-cpu, ...
 %gradwatch graph [VARIABLE] [--step N]
                             the autograd graph, by module; of a live tensor with no recording
+%gradwatch memory           which variables and cells hold memory and graphs, and what an exception keeps
+%gradwatch release          let go of the last exception and what its frames hold
 %gradwatch panel            the session as in the editor, live while it is recorded
 %gradwatch open FILE [OTHER] [--step N]
                             look at a session file in that panel, beside another one
@@ -116,10 +122,30 @@ def _add_gradients(parser: argparse.ArgumentParser) -> None:
     add("--sort", choices=get_args(Sort), default="model", help="order of the rows (default: %(default)s)")
 
 
+def _add_why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a parameter or module, such as encoder.0.weight")
+    parser.add_argument("--step", type=int, metavar="N", help="only what was so at this step (default: all steps)")
+
+
 def _add_held(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("variable", nargs="?", metavar="VARIABLE", help="a tensor, such as loss: what its graph holds")
     parser.add_argument("--by", choices=get_args(HeldKey), help="what the bytes are split by")
     _add_step(parser)
+
+
+TRIALS: dict[str, str] = {
+    "checkpoint": "checkpoint",
+    "bf16": "bf16 saving",
+    "save-on-cpu": "save_on_cpu",
+    "inplace": "in-place activation",
+    "fused-attention": "fused attention",
+}
+"""What stands behind `%gradwatch try`, and the change that it names."""
+
+
+def _add_try(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("change", choices=tuple(TRIALS), help="what to change")
+    parser.add_argument("modules", nargs="?", default="*", metavar="MODULES", help="names of modules, such as blocks.*")
 
 
 def _add_graph(parser: argparse.ArgumentParser) -> None:
@@ -150,9 +176,16 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "status": ("Say what is being recorded, and where.", _add_nothing),
     "stop": ("End the recording.", _add_nothing),
     "show": ("Show gradient flow and held memory of the latest session.", _add_step),
+    "why": ("Say why a gradient is None, zero, stale or not finite.", _add_why),
     "gradients": ("Show every gradient at one step of the latest session.", _add_gradients),
     "held": ("Show the bytes held for backward, in the latest session or by a live tensor.", _add_held),
+    "try": ("Try a change that lowers held memory on the recording that runs.", _add_try),
     "graph": ("Show the autograd graph, of the latest session or behind a live tensor.", _add_graph),
+    "memory": (
+        "Show which variables and cells hold memory and graphs, and what the last exception keeps.",
+        _add_nothing,
+    ),
+    "release": ("Let go of the last exception and of what its frames hold.", _add_nothing),
     "panel": ("Show the session that is recorded, or the latest, as in the editor.", _add_step),
     "open": ("Look at a session file as in the editor.", _add_file),
     "help": ("Say what the commands are, or what options one has.", _add_command),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from gradwatch.errors import UsageError
+from gradwatch.findings.why import everything, why
 from gradwatch.records import Backward
+from gradwatch.reporters.findings import finding_rows
 from gradwatch.reporters.gradient_rows import SORTS, Curves, gradient_table, trouble_only
 from gradwatch.reporters.graph_rows import edge_rows, graph_if_recorded, graph_summary, node_rows
 from gradwatch.reporters.held_rows import held_if_recorded, held_summary
@@ -34,6 +36,7 @@ def show_report(session: Session, step: int | None = None) -> shapes.ShowReport:
     call = _walked_call(session, view, look_back=step is None) if view else None
     return {
         **_report(session, "show"),
+        "findings": finding_rows(session, everything(session)),
         "step": view.number if view else None,
         "steps": table.steps if table else [],
         "loss": _series(session, lambda step: step.loss),
@@ -45,6 +48,12 @@ def show_report(session: Session, step: int | None = None) -> shapes.ShowReport:
         "graph": graph_if_recorded(session, call) if call else None,
         "notices": _notices(session),
     }
+
+
+def why_report(session: Session, name: str | None, step: int | None = None) -> shapes.WhyReport:
+    """Say what `gradwatch why` says; `name` None: of all. Raises UsageError for an unknown name or step."""
+    found = everything(session, step) if name is None else why(session, name, step)
+    return {**_report(session, "why"), "name": name, "step": step, "findings": finding_rows(session, found)}
 
 
 def gradients_report(  # noqa: PLR0913 # the command's own options
@@ -93,7 +102,7 @@ def graph_report(session: Session, step: int | None, backward: int | None = None
     }
 
 
-def _report(session: Session, command: Literal["show", "gradients", "held", "graph"]) -> shapes.Report:
+def _report(session: Session, command: Literal["show", "gradients", "held", "graph", "why"]) -> shapes.Report:
     return {"format": REPORT_FORMAT, "version": REPORT_VERSION, "command": command, "session": _head(session)}
 
 

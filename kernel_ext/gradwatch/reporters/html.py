@@ -9,10 +9,11 @@ from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from gradwatch.reporters import html_gradients, html_graph, html_held, numbers
+from gradwatch.reporters import html_findings, html_gradients, html_graph, html_held, numbers
 from gradwatch.reporters.glyphs import STATES
 from gradwatch.reporters.html_marks import notice_glyph, sparkline, text
 from gradwatch.reporters.html_style import STYLE
+from gradwatch.reporters.terminal_findings import tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         NoticeRow,
         SessionHead,
         ShowReport,
+        WhyReport,
     )
 
 SHOWN_MODULES = 6
@@ -37,7 +39,7 @@ def show(report: ShowReport, *, hint: str = "") -> str:
 
     `hint` says what to do next.
     """
-    parts = [_sentence(summary(report)), _curves(report)]
+    parts = [_sentence(summary(report)), html_findings.findings(report["findings"]), _curves(report)]
     if report["gradients"] and report["step"] is not None:
         modules = html_gradients.by_module(report["gradients"])
         parts += [
@@ -52,6 +54,15 @@ def show(report: ShowReport, *, hint: str = "") -> str:
             shown = html_held.SHOWN if split["key"] == "line" else SHOWN_MODULES
             parts += [_heading(f"Held by {split['key']}", ""), html_held.bars(split, shown)]
     return _element([*parts, _notices(report["notices"]), _foot(report["session"], hint)])
+
+
+def why(report: WhyReport, *, hint: str = "") -> str:
+    """Lay out findings: of one name, or of the whole session."""
+    rows = report["findings"]
+    about = report["name"] or "This session"
+    where = f" at step {report['step']}" if report["step"] is not None else ""
+    said = f"{about}{where}: {tally(rows).plain or 'nothing was found'}."
+    return _element([_sentence(said), html_findings.findings(rows, is_open=True), _foot(report["session"], hint)])
 
 
 def gradients(report: GradientsReport, *, hint: str = "") -> str:

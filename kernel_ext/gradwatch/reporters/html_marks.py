@@ -12,6 +12,7 @@ from gradwatch.reporters import numbers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradwatch.records import Severity
     from gradwatch.reporters.glyphs import State
     from gradwatch.reporters.json import GradientRow
 
@@ -51,6 +52,16 @@ def glyph(state: State) -> str:
 
 def notice_glyph() -> str:
     return _icon(_NOTICE, "gw-warn", None)
+
+
+def finding_glyph(severity: Severity) -> str:
+    """The glyph of a finding: a diamond for errors, a triangle for warnings, a dot for notes."""
+    path, colour = {
+        "error": (GLYPHS["NaN"], "gw-NaN"),
+        "warning": (_NOTICE, "gw-warn"),
+        "note": (GLYPHS["finite"], "gw-finite"),
+    }[severity]
+    return _icon(path, colour, severity)
 
 
 def indent(levels: int) -> str:

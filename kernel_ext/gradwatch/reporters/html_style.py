@@ -71,6 +71,10 @@ margin:16px 0 4px;font-size:11px;font-weight:600}
 .gradwatch .gw-notes{display:grid;gap:4px}
 .gradwatch .gw-notes>div{display:grid;grid-template-columns:14px 1fr;overflow-wrap:anywhere}
 .gradwatch .gw-notes svg{margin-top:3px}
+.gradwatch .gw-findings{display:grid;gap:4px;overflow-wrap:anywhere}
+.gradwatch .gw-findings summary{display:grid;grid-template-columns:16px 1fr}
+.gradwatch .gw-findings summary svg{margin-top:3px}
+.gradwatch .gw-findings details>div{margin-left:16px}
 .gw-page .gradwatch{max-width:none;min-height:100vh;padding:16px max(12px,calc(50vw - 500px))}
 .gradwatch .gw-foot{margin-top:14px;padding-top:6px;border-top:1px solid var(--gw-line)}
 """

@@ -6,7 +6,8 @@ fractions are of 1. JSON has no NaN, so a number that is not finite is the strin
 "-inf". null is a value that was not recorded. Fields may be added; `version` is raised when one
 changes its meaning or goes.
 
-The shapes of `gradwatch diff` stand in diff_json.py, that of `gradwatch replay` in gradwatch.replay.
+The shape of a finding stands in findings_json.py, those of `gradwatch diff` in diff_json.py, that of
+`gradwatch replay` in gradwatch.replay.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from gradwatch.records import (
     ReleaseSource,  # noqa: TC001 -- as above
     StepSource,  # noqa: TC001 -- as above
     SubjectKind,  # noqa: TC001 -- as above
+)
+from gradwatch.reporters.findings_json import (
+    FindingRow,  # noqa: TC001 -- as above
+    Place,  # noqa: TC001 -- as above
 )
 from gradwatch.reporters.glyphs import State  # noqa: TC001 -- as above
 
@@ -71,7 +76,7 @@ class Report(TypedDict):
 
     format: str
     version: int
-    command: Literal["show", "gradients", "held", "graph"]
+    command: Literal["show", "gradients", "held", "graph", "why"]
     session: SessionHead
 
 
@@ -108,14 +113,6 @@ class GradientRow(TypedDict):
     parameter_norm: float | None
     update_ratio: float | None
     norms: list[float | None]
-
-
-class Place(TypedDict):
-    """A line of the user's source. `text` is the line as it was; null where it was not kept."""
-
-    file: str
-    line: int
-    text: str | None
 
 
 class HeldRow(TypedDict):
@@ -293,6 +290,7 @@ class NoticeRow(TypedDict):
 class ShowReport(Report):
     """`gradwatch show --json`."""
 
+    findings: list[FindingRow]
     step: int | None
     steps: list[int]
     loss: Series
@@ -328,6 +326,14 @@ class GraphReport(Report):
     nodes: list[NodeRow]
     edges: list[EdgeRow]
     regions: list[RegionRow]  # what compiled nodes open into
+
+
+class WhyReport(Report):
+    """`gradwatch why --json`. `name` is the parameter or module that was asked of, null: the whole session."""
+
+    name: str | None
+    step: int | None
+    findings: list[FindingRow]
 
 
 def dumps(report: Report) -> str:

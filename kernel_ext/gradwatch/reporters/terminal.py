@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from gradwatch.reporters import glyphs, numbers, page
+from gradwatch.reporters import glyphs, numbers, page, terminal_findings
 from gradwatch.reporters.glyphs import STATES
 from gradwatch.reporters.gradient_rows import common_prefix, grouped, merged
 from gradwatch.reporters.terminal_gradients import gradients_table
@@ -65,6 +65,7 @@ def show(report: ShowReport, width: int) -> RenderableType:
     step = report["step"]
     parts: list[RenderableType | None] = [
         _header(report["session"]),
+        terminal_findings.section(report["findings"], _command(report["session"], "why"), width),
         _curves(report),
         _gradients(report, width) if report["gradients"] else None,
         _held(report["held"], width) if report["held"] else None,

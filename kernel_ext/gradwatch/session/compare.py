@@ -19,6 +19,7 @@ from gradwatch.session.compare_notes import (
     sharded,
     too_many,
     unlike_calls,
+    unlike_scaling,
     unread,
     why_not_compared,
 )
@@ -167,6 +168,7 @@ class _Work:
                 *([] if self._alignment.chosen else left_out((a, b))),
                 *([RANKS_NOTE, *sharded(self._sharded)] if self._ranks else why_not_compared((a, b), self._compared)),
                 *unlike_calls(steps, self._calls),
+                *unlike_scaling((a, b), steps),
                 *too_many(self._gradients, graph),
                 *self._comparer.too_large,
                 *unread((a, b)),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gradwatch.session.compare_result import GradientParting
     from gradwatch.session.compare_steps import Calls
     from gradwatch.session.session import Session
+    from gradwatch.session.steps import StepView
 
     Sessions = tuple[Session, Session]
 
@@ -51,6 +52,40 @@ def unlike_calls(steps: list[tuple[int, int]], calls: tuple[Calls, Calls]) -> li
             step = f"Step {first}" if first == second else f"Step {first} against {second}"
             return [f"{step}: {counts[0]} backward calls in the first, {counts[1]} in the second."]
     return []
+
+
+def unlike_scaling(sessions: Sessions, steps: list[tuple[int, int]]) -> list[str]:
+    """Name the first step that one side alone skipped, and the first with another loss scale, and count the rest."""
+    known = [{step.number: step for step in session.steps} for session in sessions]
+    pairs = [(known[0][a], known[1][b]) for a, b in steps if a in known[0] and b in known[1]]
+    skipped = [(a, b) for a, b in pairs if a.skipped != b.skipped]
+    scales = [(a, b) for a, b in pairs if a.loss_scale != b.loss_scale]
+    notes: list[str] = []
+    if skipped:
+        a, b = skipped[0]
+        side = "first" if a.skipped else "second"
+        notes.append(f"{_step_of(a, b)} was skipped in the {side} alone, by its GradScaler{_more(skipped)}.")
+    if scales:
+        a, b = scales[0]
+        notes.append(
+            f"{_step_of(a, b)}: the loss scale is {_scale(a)} in the first, {_scale(b)} in the second{_more(scales)}."
+        )
+    return notes
+
+
+def _step_of(a: StepView, b: StepView) -> str:
+    return f"Step {a.number}" if a.number == b.number else f"Step {a.number} against {b.number}"
+
+
+def _scale(step: StepView) -> str:
+    return "none" if step.loss_scale is None else f"{step.loss_scale:g}"
+
+
+def _more(pairs: list[tuple[StepView, StepView]]) -> str:
+    """Count the steps after the first."""
+    if len(pairs) == 1:
+        return ""
+    return f"; {len(pairs) - 1} more steps differ so" if len(pairs) > 2 else "; 1 more step differs so"
 
 
 def left_out(sessions: Sessions) -> list[str]:

@@ -32,6 +32,7 @@ from gradwatch.session.names import ModuleView, Names, ParameterView
 from gradwatch.session.reader import Gap, SessionReader
 from gradwatch.session.sources import Sources
 from gradwatch.session.steps import BackwardView, Steps, StepView
+from gradwatch.session.traces import Members, ModuleCall, Traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from gradwatch.records import Finding, Run, Site, SubjectKind
+    from gradwatch.records import Finding, Run, Site, SubjectKind, Trace
     from gradwatch.session.lookup import NamedSequence
 
 _KEPT_GRAPHS = 8
@@ -160,6 +161,29 @@ class Session:
         call = _last(calls, lambda call: call.ledger_id >= 0) or calls[-1]
         held = [record for record in self.reader.records_of_step(Held, step) if record.backward == call.index]
         return HeldView(self, call, self.ledger_table(call.ledger_id), held[0] if held else None)
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The steps whose every op was seen as the program called it."""
+        return self.traced.records
+
+    @cached_property
+    def traced(self) -> Traces:
+        """What the traces say, as numbers."""
+        return Traces(self.reader)
+
+    def site_of(self, graph: int, node: int, *, project: bool = False) -> int:
+        """Return the line (site id) of the op that made a node of a graph, as a trace saw it; -1 where none did."""
+        return self.traced.site_of(graph, node, project=project)
+
+    def module_calls(self, step: int) -> dict[int, ModuleCall]:
+        """Return what each module did in a step, by module id; empty where that was not recorded of this step."""
+        return self.traced.module_calls(step)
+
+    @property
+    def optimizer_members(self) -> list[Members]:
+        """Which parameters each optimizer updates, anew each time that it changed."""
+        return self.traced.optimizer_members
 
     @cached_property
     def stops(self) -> list[Stop]:

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { conditionFor } from "../break_here";
 import { selectionOf } from "../../shared/gradient_model";
 import type { ModuleNode, ParameterNode } from "../../shared/gradient_tree";
-import { gradientsText as text } from "../../shared/text";
+import { findingsText, gradientsText as text } from "../../shared/text";
 import { Glyph } from "../components/glyph";
 import type { DockProps } from "./dock";
 import { copiedRow } from "./row_words";
@@ -20,6 +20,11 @@ export function DockActions({ view, model, node }: DockProps & { readonly node: 
       {canBreak && (
         <button type="button" class="btn" onClick={() => view.breakHere(selection)}>
           <Glyph id="break" label="" /> {node.kind === "parameter" ? text.breakParameter : text.breakModule}
+        </button>
+      )}
+      {node.kind === "parameter" && view.why && (
+        <button type="button" class="btn" title={findingsText.whyTitle} onClick={() => view.why?.(selection)}>
+          {findingsText.why}
         </button>
       )}
       <button type="button" class="btn" onClick={copy}>

@@ -99,7 +99,7 @@ function Tree({ model, arrangement, active, choose, list, history, beside }: Tre
       copy={(row) => copiedRow(row.node)}
       rowClass={rowClass}
       rowLabel={(row) => rowLabel(row.node, earlier)}
-      render={(row) => <TreeRow row={row} outdent={outdent} leave={leave} earlier={earlier} history={history} beside={beside} />}
+      render={(row) => <TreeRow row={row} outdent={outdent} leave={leave} earlier={earlier} history={history} beside={beside} onMenu={() => choose(row.node)} />}
     />
   );
 }

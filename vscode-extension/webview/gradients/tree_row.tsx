@@ -24,14 +24,19 @@ export interface TreeRowProps {
   readonly earlier: string | null;
   /** Of a recorded session: drawn in place of the change. */
   readonly history?: GradientHistory | null;
+  /** Before the host's menu opens, the row is selected: the menu's commands are about what is. */
+  readonly onMenu?: () => void;
   /** Which norm stands beside the norm. */
   readonly beside?: Beside | null;
 }
 
-export function TreeRow({ row, outdent, leave, earlier, history = null, beside = null }: TreeRowProps): JSX.Element {
+/** What the host's menu is told of the row under the pointer. */
+const ON_PARAMETER = { "data-vscode-context": '{"webviewSection":"parameter","preventDefaultContextMenuItems":true}' };
+
+export function TreeRow({ row, outdent, leave, earlier, onMenu, history = null, beside = null }: TreeRowProps): JSX.Element {
   const { node, level, expanded } = row;
   return (
-    <div class="grad-cells" title={tooltipOf(node, earlier)}>
+    <div class="grad-cells" title={tooltipOf(node, earlier)} {...(node.kind === "parameter" ? ON_PARAMETER : {})} onContextMenu={onMenu}>
       <div class="nm" style={{ paddingLeft: `${row.full ? 2 : Math.max(0, level - 1 - outdent) * 11}px` }}>
         {!row.full && <Twistie open={expanded} />}
         <ShortName name={row.full ? without(leave, node.fullName) : nameOf(node)} />

@@ -3,16 +3,19 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { ReplayCommand } from "../../shared/replay";
-import type { ReplayModel } from "../../shared/replay_model";
-import { SPEEDS, type Speed } from "../../shared/replay_play";
+import { findingOfParameter, nameOfParameter, stepsOf, type PlacedFinding } from "../../shared/findings";
+import { currentStep, type ReplayModel } from "../../shared/replay_model";
+import { momentNear, SPEEDS, type Speed } from "../../shared/replay_play";
 import { playheadWords, stepWords, titleOf } from "../../shared/replay_words";
-import { NOTHING } from "../../shared/selection";
-import { replayText as text, shellText } from "../../shared/text";
+import { NOTHING, type Selection } from "../../shared/selection";
+import { findingsText, replayText as text, shellText } from "../../shared/text";
 import { Announce } from "../announce";
 import type { CommandBus } from "../command_bus";
+import { FindingList } from "../findings/finding_list";
+import { useFindings, type Chosen } from "../findings/use_findings";
 import { OwnIds, useNewIds } from "../own_ids";
 import { StoreContext, useStored } from "../stored";
-import type { ViewCommand } from "../view";
+import type { Ask, ViewCommand } from "../view";
 import { chooseComparand, comparands } from "./choose_comparand";
 import { CompareSheet } from "./compare_sheet";
 import { Controls } from "./controls";
@@ -27,6 +30,7 @@ import { StepsTable } from "./steps_table";
 import { Timeline } from "./timeline";
 import { useComparison } from "./use_comparison";
 import { useSize } from "./use_size";
+import { viewAsk } from "./view_ask";
 import { ReplayViews, type ViewsControl } from "./views";
 
 export interface ReplayAppProps {
@@ -49,6 +53,8 @@ export function ReplayApp(props: ReplayAppProps): JSX.Element {
   );
 }
 
+const NO_FINDINGS: readonly PlacedFinding[] = [];
+
 /** Under this height the timeline is drawn small. */
 const LOW = 640;
 
@@ -60,12 +66,24 @@ function Shell({ model, host, actions, commands }: ReplayAppProps): JSX.Element 
   const [sheet, setSheet] = useState<Sheet>("none");
   const [problem, say] = useState("");
   const comparison = useComparison(actions.ask, model);
-  const context = { model, actions, speed, sheet, setSheet, say, views };
+  const rank = model.facts?.rank ?? 0;
+  const ask = useMemo(() => viewAsk(actions.ask, rank), [actions.ask, rank]);
+  const chosen = useFindings({
+    findings: model.facts?.findings ?? NO_FINDINGS,
+    snapshot: model.shown?.snapshot ?? null,
+    selection: model.selection,
+    select: actions.select,
+    ask: reporting(ask, say),
+    owner: String(rank),
+    onChoose: (placed) => goToFinding(placed, model, actions),
+  });
+  const context = { model, actions, speed, sheet, setSheet, say, views, chosen, ask };
   const latest = useRef(context);
   latest.current = context;
   const run = useMemo(() => (key: ReplayKey): void => act(key, latest.current), []);
   useEffect(() => commands.listen((command) => (run(command), true)), [commands]);
   useReplayKeys(root, host, model.offers.bindsKeys, run);
+  const why = useMemo(() => (selection: Selection): void => askWhy(latest.current, selection), []);
   const narrow = width < 700;
   return (
     <div ref={root} class="gw replay" data-width={width < 420 ? "narrow" : "wide"}>
@@ -80,6 +98,7 @@ function Shell({ model, host, actions, commands }: ReplayAppProps): JSX.Element 
             <EmptyPage finished={model.facts?.finished ?? false} />
           ) : (
             <>
+              <FindingList chosen={chosen} ask={reporting(ask, say)} width={width} layout="row" low={height < LOW} />
               <section class="rp-time" aria-label={text.timeline}>
                 <Controls {...{ model, actions, speed, setSpeed, sheet, setSheet, comparison, narrow, say }} />
                 <Timeline model={model} actions={actions} width={width} compact={height < LOW || narrow} narrow={narrow} onKey={run} />
@@ -87,7 +106,7 @@ function Shell({ model, host, actions, commands }: ReplayAppProps): JSX.Element 
               {sheet === "steps" && <StepsTable model={model} actions={actions} onClose={() => setSheet("none")} />}
               {sheet === "compare" && <CompareSheet model={model} actions={actions} comparison={comparison} onClose={() => setSheet("none")} />}
               {sheet === "ranks" && <RanksSheet model={model} actions={actions} onClose={() => setSheet("none")} say={say} />}
-              <ReplayViews model={model} actions={actions} width={width} low={height < LOW} control={views} say={say} />
+              <ReplayViews model={model} actions={actions} width={width} low={height < LOW} control={views} say={say} selectionIn={chosen.selectionIn} why={why} />
             </>
           )}
         </>
@@ -122,18 +141,51 @@ interface Context {
   readonly setSheet: (sheet: Sheet) => void;
   readonly say: (problem: string) => void;
   readonly views: { current: ViewsControl | null };
+  readonly chosen: Chosen;
+  readonly ask: Ask;
+}
+
+/** What cannot be done is said at the foot. */
+function reporting(ask: Ask, say: (problem: string) => void): Ask {
+  return ((method, params) =>
+    ask(method, params).catch((error: unknown) => {
+      say(error instanceof Error ? error.message : String(error));
+      throw error;
+    })) as Ask;
+}
+
+/** To the first step that it was seen in, unless the playhead stands among them. */
+function goToFinding({ finding }: PlacedFinding, model: ReplayModel, actions: ReplayActions): void {
+  const steps = stepsOf(finding);
+  const here = currentStep(model);
+  if (steps === null || (here >= steps[0] && here <= steps[1])) return;
+  actions.go(momentNear(model.timeline.steps, model.facts?.rank ?? 0, steps[0]));
+}
+
+function askWhy({ model, chosen, ask, say }: Context, selection: Selection): void {
+  const parameter = selection.kind === "parameter" ? model.shown?.snapshot.parameters?.find(({ id }) => id === selection.id) : undefined;
+  if (!parameter) return say(findingsText.whyNoParameter);
+  const at = findingOfParameter(chosen.findings, parameter.id);
+  if (at >= 0) return chosen.choose(at);
+  const name = nameOfParameter(parameter, model.shown?.snapshot.parameters ?? []);
+  if (model.offers.why !== true) return say(findingsText.whyInTerminal(name));
+  say(findingsText.whyAsking(name));
+  ask("why", { name }).then(say, (error: unknown) => say(error instanceof Error ? error.message : String(error)));
 }
 
 function act(key: ReplayKey, context: Context): void {
-  const { model, actions, speed, sheet, setSheet, say, views } = context;
+  const { model, actions, speed, sheet, setSheet, say, views, chosen } = context;
   switch (key) {
     case "gradients":
     case "graph":
     case "held":
       return views.current?.show(key);
-    case "filter":
+    case "why":
+      return askWhy(context, model.selection);
     case "nextTrouble":
     case "previousTrouble":
+      return chosen.step(key === "nextTrouble" ? 1 : -1) ? undefined : views.current?.send(key satisfies ViewCommand);
+    case "filter":
       return views.current?.send(key satisfies ViewCommand);
     case "showAsTable":
       return isInView() ? views.current?.send(key) : setSheet(sheet === "steps" ? "none" : "steps");

@@ -20,7 +20,7 @@ export interface ReplayHeaderProps {
 }
 
 /** The glyph of each kind of mark, in the header and on the timeline. */
-export const MARK_GLYPHS: Readonly<Record<MarkKind, GlyphId>> = { nonfinite: "NaN", stop: "stop", interrupted: "warning", skipped: "skipped", gap: "unseen", variant: "variant" };
+export const MARK_GLYPHS: Readonly<Record<MarkKind, GlyphId>> = { nonfinite: "NaN", stop: "stop", interrupted: "warning", skipped: "skipped", gap: "unseen", variant: "variant", finding: "warning" };
 
 const COUNTED: readonly MarkKind[] = ["nonfinite", "stop", "interrupted", "skipped", "gap"];
 

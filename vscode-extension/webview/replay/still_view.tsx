@@ -30,6 +30,7 @@ export interface StillViewProps {
   readonly setTab: (tab: Tab) => void;
   readonly say: (problem: string) => void;
   readonly listen: ViewProps["onCommand"];
+  readonly why: (selection: ViewProps["selection"]) => void;
 }
 
 export class StillView extends Component<StillViewProps> {
@@ -58,6 +59,7 @@ export class StillView extends Component<StillViewProps> {
       ask: this.#reporting,
       onCommand: listen,
       breakHere: () => this.props.say(text.notInReplay),
+      why: this.props.why,
       width,
       recorded,
     };

@@ -2,6 +2,7 @@
 
 import "../gradwatch.css";
 import "../shell.css";
+import "../findings/findings.css";
 import "../components/heat_map.css";
 import "../gradients/gradients.css";
 import "../graph/graph.css";

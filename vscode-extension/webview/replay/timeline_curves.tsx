@@ -276,7 +276,7 @@ function Marks({ marks, scale, at }: SpanProps & { readonly marks: readonly Mark
       {shown.map((mark, index) => (
         <g key={index}>
           <title>{mark.text}</title>
-          <GlyphAt id={MARK_GLYPHS[mark.kind]} x={at.left + xOf(scale, mark.step)} y={at.marksY} size={10} />
+          <GlyphAt id={mark.glyph ?? MARK_GLYPHS[mark.kind]} x={at.left + xOf(scale, mark.step)} y={at.marksY} size={10} />
         </g>
       ))}
     </g>

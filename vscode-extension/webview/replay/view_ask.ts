@@ -26,6 +26,8 @@ export function viewAsk(ask: ReplayAsk, rank: number): Ask {
         return ask("openSource", { rank, ...(params as Requests["openSource"]["params"]) });
       case "copyText":
         return ask("copyText", params as Requests["copyText"]["params"]);
+      case "why":
+        return ask("why", { rank, ...(params as Requests["why"]["params"]) });
       case "values":
         return Promise.reject(new Error(replayText.noValues));
       default:

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { ReplayModel, Shown } from "../../shared/replay_model";
+import type { Selection } from "../../shared/selection";
 import { stepNumber } from "../../shared/replay_words";
 import { stopSummary } from "../../shared/stop_summary";
 import { replayText as text } from "../../shared/text";
@@ -32,6 +33,9 @@ export interface ReplayViewsProps {
   readonly low: boolean;
   readonly control: { current: ViewsControl | null };
   readonly say: (problem: string) => void;
+  /** What is selected, as a view has it. */
+  readonly selectionIn: (tab: Tab) => Selection;
+  readonly why: (selection: Selection) => void;
 }
 
 /** Values that are read this fast replace those before without dimming them first. */
@@ -116,7 +120,8 @@ function Arranged(props: ArrangedProps): JSX.Element {
       layered={arrangement !== "tabs"}
       width={widths.of[of]}
       dimmed={props.dimmed}
-      selection={model.selection}
+      selection={props.selectionIn(of)}
+      why={props.why}
       listen={buses[of].listen}
       {...{ snapshot, previous, recorded, actions, ask, setTab, say }}
     />

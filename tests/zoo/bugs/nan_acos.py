@@ -1,0 +1,30 @@
+"""The angle between vectors of one direction: the cosine is exactly 1."""
+
+import torch
+from torch import nn
+
+from zoo.expected import Expected
+
+EXPECTED = Expected("nan", cause="acos at 1", parameters=("first.weight",), fix="clamp")
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x)
+        cosine = hidden / hidden.abs()
+        return torch.acos(cosine)  # bug
+
+
+def train() -> None:
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).sum()
+        loss.backward()
+        optimizer.step()

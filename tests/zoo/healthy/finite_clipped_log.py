@@ -1,0 +1,29 @@
+"""Probabilities are clipped before their logarithm."""
+
+import torch
+from torch import nn
+
+from zoo.expected import Silence
+
+EXPECTED = Silence(but_not=("nan", "inf", "underflow"))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        p = torch.softmax(100 * self.first(x), -1)
+        return -torch.log(p.clamp(min=1e-6))[:, 0]
+
+
+def train() -> None:
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).sum()
+        loss.backward()
+        optimizer.step()
