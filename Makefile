@@ -10,7 +10,7 @@ SETUP_WORKBENCH := tests/e2e/setup_workbench.sh
 # Node 24, once it is installed for the end-to-end tests; until then the machine's.
 export PATH := $(CURDIR)/build/workbench/node/node_modules/.bin:$(PATH)
 
-.PHONY: setup demo test test-full check unit extension widget page fuzz workbench e2e notebook-e2e contract bench wheel vsix package clean
+.PHONY: setup demo test test-full check unit answers bench-zoo extension widget page fuzz workbench e2e notebook-e2e contract bench wheel vsix package clean
 
 setup: $(READY)
 
@@ -87,6 +87,16 @@ contract: setup
 	$(BIN)/python tests/golden_answers.py
 	$(BIN)/python tests/compare_golden.py
 	$(BIN)/python tests/regimes.py
+
+# What the README and the examples say was found in the small programs of tests/zoo and in examples/; minutes.
+answers: setup
+	$(BIN)/python tests/pictures.py
+	$(BIN)/python tests/zoo/score.py
+
+# The zoo under torch's own tools, side by side.
+bench-zoo: setup
+	mkdir -p build
+	$(BIN)/python tests/bench/bench_zoo.py --json build/bench_zoo.json
 
 bench: setup workbench vsix
 	$(BIN)/python tests/bench/bench_recorder.py

@@ -156,10 +156,13 @@ def _function_modes() -> list[str]:
 
 
 def _forget_compiling() -> None:
-    """Clear the compiler's counts: at a stop, a program that compiles gets no new global hooks."""
+    """Clear the compiler's counts and backends: a program that compiles gets no new global hooks, and no trace."""
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     if dynamo is not None:
         dynamo.counters.clear()
+    frames: Any = sys.modules.get("torch._dynamo.eval_frame")
+    if frames is not None:
+        frames.cached_backends.clear()
 
 
 def _drop_saved_tensor_hooks() -> None:

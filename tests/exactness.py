@@ -49,7 +49,8 @@ def check_exact(
     assert found[0].results == alone.results
     assert found[0].rng == alone.rng
     assert found[0].graphs == alone.graphs
-    assert [notice.text for notice in session.notices if notice.kind == "probe stopped"] == []
+    stopped = [notice.traceback for notice in session.notices if notice.kind == "probe stopped"]
+    assert not stopped, stopped[0]
     check_graphs(session, found[0].graphs)
     return session
 

@@ -224,7 +224,8 @@ def _without_values(tree: Any) -> Any:
 
 
 def _differences(session: Session, reader: Reader, expected: Expected) -> Iterator[tuple[str, str]]:
-    assert [notice.text for notice in session.notices] == []
+    notices = [notice.traceback or notice.text for notice in session.notices]
+    assert not notices, "\n".join(notices)
     calls, witness = recorded_calls(session), expected.witness
     assert witness.cases == reader.cases
     assert len(calls) == len(reader.calls)

@@ -103,7 +103,7 @@ def test_torchrun_records_each_rank_and_diff_names_the_one_whose_own_gradient_is
             assert (session.run.rank, session.run.world_size, len(session.steps)) == (rank, 2, program.STEPS)
             own = session.gradients_at(2, "local", micro_batches=True)
             assert (own.nan.sum() > 0) == (rank == 1)
-            assert session.gradient("module.0.weight").nan.tolist()[2] > 0, "reduction hands it on"
+            assert session.gradient("0.weight").nan.tolist()[2] > 0, "reduction hands it on"
     monkeypatch.chdir(tmp_path)
     assert cli.main(["diff", ".", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
@@ -132,13 +132,13 @@ def test_a_rank_that_ends_early_leaves_its_file_readable_and_the_others_whole(tm
         assert session.gaps == []
         assert session.finished == (fate == "raise")
         assert len(session.steps) == 3 if fate == "raise" else len(session.steps) >= 1
-        own = session.gradient("module.0.weight", local=True, micro_batches=True)
+        own = session.gradient("0.weight", local=True, micro_batches=True)
         assert len(own) == program.MICRO_BATCHES * len(session.steps)
         alone = own.norm.tolist()
     with gradwatch.open(files.paths[0]) as session:
         assert session.gaps == []
         assert len(session.steps) >= 3
-        assert session.gradient("module.0.weight", local=True, micro_batches=True).norm.tolist()[0] != alone[0]
+        assert session.gradient("0.weight", local=True, micro_batches=True).norm.tolist()[0] != alone[0]
 
 
 def test_accelerate_launch_records(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ PERMITTED = {
     ("capture/stop_frame.py", "exec"): "a constant text",
     ("cli.py", "subprocess"): "gradwatch demo runs its own program",
     ("debugger.py", "socket"): "an option of the socket that the debugger has open",
+    ("findings/all.py", "import_module"): "its own questions, by the names in QUESTIONS",
     ("launch.py", "execve"): "gradwatch run becomes the program that the user named",
     ("launch.py", "subprocess"): "the same, where there is no exec",
     ("notebook/cell.py", "asyncio"): "lays the running loop aside; opens nothing",
@@ -48,6 +49,7 @@ PERMITTED = {
     ("replay_entry.py", "import_module"): "the user's own --entry",
     ("reporters/exports/memory_viz.py", "pickle"): "writes PyTorch's memory snapshot format; nothing is unpickled",
     ("session/repair.py", "socket"): "the host's name",
+    ("trying.py", "subprocess"): "gradwatch try runs the program that the user named",
 }
 
 

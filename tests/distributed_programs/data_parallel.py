@@ -139,7 +139,7 @@ def before_wrapping(rank: Rank) -> None:
 
 
 def without_a_model(rank: Rank) -> None:
-    variant(rank, watched=lambda _wrapper, _inner: None)
+    variant(rank, prefix="", watched=lambda _wrapper, _inner: None)
 
 
 def accumulation(rank: Rank) -> None:

@@ -331,18 +331,28 @@ class Measurement:
 
 def _products(gradients: list[torch.Tensor | None], size: int) -> NDArray[np.float64]:
     """Products of gradients on the CPU, piece by piece: a copy of them would raise the program's peak."""
-    arrays = [None if each is None else _array(each) for each in gradients]
+    arrays = [None if each is None or each._is_zerotensor() else _array(each) for each in gradients]
     products = np.zeros((len(arrays), len(arrays)))
     for at in range(0, size, PIECE):
         empty = np.zeros(min(PIECE, size - at))
-        rows = np.stack([empty if each is None else each[at : at + PIECE].astype(np.float64) for each in arrays])
-        products += rows @ np.transpose(rows)
+        rows = np.stack([empty if each is None else _piece(each, at) for each in arrays])
+        with np.errstate(all="ignore"):  # NaN and Inf are told of elsewhere; here they make products that are left out
+            products += rows @ np.transpose(rows)
     return products
 
 
 def _array(gradient: torch.Tensor) -> NDArray[Any]:
-    flat = gradient.detach().reshape(-1)
-    return (flat.float() if flat.dtype is torch.bfloat16 else flat).numpy()
+    """A CPU gradient as it lies. numpy has no bfloat16: its bits are the upper half of a float's."""
+    plain = gradient.detach().resolve_neg()
+    return (plain.view(torch.int16) if plain.dtype is torch.bfloat16 else plain).numpy()
+
+
+def _piece(array: Any, at: int) -> NDArray[np.float64]:
+    """Elements from a place on, in the order of indices: strides are followed without a copy of the whole."""
+    piece: Any = array.reshape(-1)[at : at + PIECE] if array.flags.c_contiguous else array.flat[at : at + PIECE]
+    if array.dtype == np.int16:
+        piece = (piece.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return piece.astype(np.float64)
 
 
 def _landed(values: torch.Tensor | PinnedCopy) -> torch.Tensor:
@@ -357,22 +367,29 @@ def _is_plain(gradient: torch.Tensor) -> bool:
 def _both_sides(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """Norms of a gradient before and after an activation, and the share of elements that lost it."""
     if not before.is_cuda:
-        above, below = (np.abs(_array(each).astype(np.float64)) for each in (before, after))
-        count = max(1, np.count_nonzero(above))
-        gone = np.count_nonzero((below <= LOST * above) & (above > 0)) / count
-        return torch.as_tensor(np.array([np.linalg.norm(above), np.linalg.norm(below), gone]))
+        with np.errstate(all="ignore"):  # NaN and Inf: a passage that is left out
+            return torch.as_tensor(_both_sides_here(_array(before), _array(after)))
     arrived, passed = before.float().abs(), after.float().abs()
     lost = ((passed <= LOST * arrived) & (arrived > 0)).sum() / (arrived > 0).sum().clamp(min=1)
     norms = [torch.linalg.vector_norm(each.double()) for each in (arrived, passed)]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped in torch
     return torch.stack([*norms, lost.double()])
 
 
+def _both_sides_here(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.float64]:
+    """The same on the CPU, piece by piece: a copy of the gradients would raise the program's peak."""
+    sums = np.zeros(4)  # squares before and after, elements that had a gradient, and those that lost it
+    for at in range(0, before.size, PIECE):
+        above, below = (np.abs(_piece(each, at)) for each in (before, after))
+        lost = (below <= LOST * above) & (above > 0)
+        sums += above @ above, below @ below, np.count_nonzero(above), np.count_nonzero(lost)
+    return np.array([np.sqrt(sums[0]), np.sqrt(sums[1]), sums[3] / max(1.0, sums[2])])
+
+
 def fan_in_of(meeting: Meeting, products: NDArray[np.float64]) -> FanIn | None:
     """Norms, shares and cosines from the products of each gradient with each; None where they are not finite."""
-    norms = np.sqrt(np.diagonal(products))
-    total = products.sum()
-    if not np.isfinite(products).all() or not norms.any():
+    if not np.isfinite(products).all() or not products.any():
         return None
+    norms, total = np.sqrt(np.diagonal(products)), products.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         cosines = np.nan_to_num(np.minimum(np.maximum(products / np.outer(norms, norms), -1), 1))
         shares = np.nan_to_num(products.sum(1) / total) if total > 0 else np.zeros(len(norms))

@@ -7,12 +7,14 @@ node is a wrapper, which is made anew when it is asked for. A hook would do too,
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
+from gradwatch.capture.deaths import Deaths
+
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Iterable
 
     from torch.autograd.graph import Node
@@ -49,11 +51,12 @@ class NodeMarks:
     """The marks on nodes that are alive, in the order in which they were made."""
 
     def __init__(self) -> None:
-        self._alive: dict[int, Mark] = {}
+        self._alive: dict[weakref.ref[_Life], Mark] = {}
+        self._deaths = Deaths()
         self._serials = count()
 
     def __len__(self) -> int:
-        return len(self._alive)
+        return len(self._living())
 
     def put(self, node: Node, step: int, kind: MarkKind, told: tuple[tuple[int, int], str]) -> bool:
         """Mark a node, unless it is marked. `told` are site keys and a Python name."""
@@ -62,29 +65,32 @@ class NodeMarks:
             return False
         serial = next(self._serials)
         life = _Life(serial)
-        alive = self._alive
-
-        def died(_: weakref.ref[_Life], serial: int = serial) -> None:
-            alive.pop(serial, None)  # on whatever thread frees the graph
-
         number = node._sequence_nr()  # no public getter
-        self._alive[serial] = Mark(serial, step, kind, number, node.name(), *told, weakref.ref(life, died))
+        mark = Mark(serial, step, kind, number, node.name(), *told, self._deaths.watch(life))
+        self._alive[mark.life] = mark
         metadata[KEY] = life
         return True
 
     def oldest_step(self) -> int | None:
         """The step of the oldest mark alive."""
-        for mark in self._alive.values():
+        for mark in self._living().values():
             return mark.step
         return None
 
     def made_before(self, step: int) -> list[Mark]:
         """The marks alive that were made before a step, oldest first."""
-        return [mark for mark in list(self._alive.values()) if mark.step < step]
+        return [mark for mark in self._living().values() if mark.step < step]
 
     def drop(self) -> None:
         """Forget all marks: what is left on living nodes means nothing from then on."""
         self._alive.clear()
+        self._deaths = Deaths()
+
+    def _living(self) -> dict[weakref.ref[_Life], Mark]:
+        """The marks alive; those that died since the last look are let go of here, not as they die (see deaths)."""
+        for life, _ in self._deaths.take():
+            self._alive.pop(life, None)
+        return self._alive
 
 
 def serial_of(node: Node) -> int | None:

@@ -160,7 +160,7 @@ class Flow:
         outputs = list(tensors_in((result,)))
         written = self._writes_of(call)
         for each in written:
-            if each.is_leaf and each.requires_grad:
+            if _is_trained_leaf(each):
                 self.leaves[self._leaf(each)].uses -= 1  # it was given to be written to; _behind counts it
         outputs += written
         outputs += [base for each in written if (base := each._base) is not None]
@@ -231,7 +231,7 @@ class Flow:
                 marks |= followed.marks
             if not tensor.requires_grad:
                 continue
-            if tensor.is_leaf:
+            if _is_trained_leaf(tensor):
                 leaves.add(self._leaf(tensor, uses=1))
                 continue
             place = followed.op if followed is not None and self.ops[followed.op].carries else self._adopt(tensor)
@@ -259,7 +259,7 @@ class Flow:
 
     def _adopt(self, tensor: torch.Tensor) -> int:
         """The place of what made a tensor unseen: a custom Function, an op inside a subclass, an earlier step."""
-        node: Any = tensor.grad_fn
+        node = _node_of(tensor)
         if node is None:
             return -1
         number = _number(node)
@@ -359,7 +359,7 @@ class Flow:
             if gradient is not None and gradient[0]() is tensor:
                 leaves.append(gradient[1])
                 name = ".grad"
-            elif tensor.is_leaf and tensor.requires_grad:
+            elif _is_trained_leaf(tensor):
                 leaves.append(self._leaf(tensor))
             elif not name and (op := self.op_behind(tensor)) is not None:
                 name = op.label
@@ -424,6 +424,22 @@ def _first_of(container: Any) -> list[Any]:
 def version_of(tensor: torch.Tensor) -> int:
     """A tensor's version; 0 of inference tensors, which have none."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+def _is_trained_leaf(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is a leaf that wants a gradient."""
+    try:
+        return tensor.requires_grad and tensor.is_leaf
+    except RuntimeError:  # a view made under no_grad whose base was written to with grad: torch will not tell
+        return False
+
+
+def _node_of(tensor: torch.Tensor) -> Any:
+    """The node that a tensor comes from; None of a leaf, and of views as in `_is_trained_leaf`."""
+    try:
+        return tensor.grad_fn
+    except RuntimeError:
+        return None
 
 
 def address_of(tensor: torch.Tensor) -> int | None:

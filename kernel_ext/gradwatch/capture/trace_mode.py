@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import weakref
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,7 @@ from torch.overrides import TorchFunctionMode, handle_torch_function
 from torch.utils._device import DeviceContext
 
 from gradwatch.capture.lines import current_frame
+from gradwatch.capture.trace_places import called_from, without_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +34,10 @@ _WRITTEN_IN_C = (BuiltinFunctionType, MethodDescriptorType, MethodWrapperType, W
 # NOTE [Where it stands]
 # Below all modes of the program: a `with` block of one pops whatever is on top, which must be its own. Above a
 # DeviceContext alone, which torch keeps at the bottom and whose end takes out the lowest.
-# While it handles a call torch has it off the stack, and puts it back itself afterwards: one that is taken out in a
-# call (the step ended in `loss.backward()`) is there again then, and hands calls through until it is taken out anew.
+# While it handles a call torch has it off the stack, and puts it back itself afterwards, also where it was taken out
+# in that call (the step, or the recording, ended in `loss.backward()`); and a stack is its thread's own, so that
+# another thread cannot take it out. Wherever a call of its ends that it should no longer be there for, a profile
+# function, the one thing that Python calls once torch is through with it, takes it out right behind the call.
 
 
 class OpMode(TorchFunctionMode):
@@ -43,20 +49,26 @@ class OpMode(TorchFunctionMode):
         self._after = after
         self.thread = -1
         self.awake = False
-        self._handling = 0
+        self._handling: set[int] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        call = self._before(func, args, kwargs) if self.awake else None
+        thread = threading.get_ident()
+        call = self._before(func, args, kwargs) if self.awake and thread == self.thread else None
+        caller: FrameType | None = current_frame(1)
         if type(func) not in _WRITTEN_IN_C:
-            func = _as_called(func, current_frame(1))
-        self._handling += 1
+            func, caller = _as_called(func, caller)
+        self._handling.add(thread)
         try:
-            result = func(*args, **kwargs) if kwargs else func(*args)
-        except BaseException:
-            args = kwargs = call = None  # the traceback keeps this frame, which must keep no tensor
+            result = called_from(caller, func)(func, args, kwargs or {})
+        except BaseException as error:
+            # The program's traceback shows no frame of ours, and so keeps no tensor by one.
+            args = kwargs = call = caller = None
+            error.__traceback__ = without_frames(error.__traceback__)
             raise
         finally:
-            self._handling -= 1
+            self._handling.discard(thread)
+            if not self._belongs():
+                self._leave_soon()
         if call is not None:
             self._after(call, result)
         return result
@@ -65,7 +77,7 @@ class OpMode(TorchFunctionMode):
         """Put it on this thread's stack, unless it is there."""
         self.thread = threading.get_ident()
         self.awake = True
-        if not self._handling and not self.is_in():
+        if self.thread not in self._handling and not self.is_in():
             above = [_pop() for _ in range(_length())]
             if above and isinstance(above[-1], DeviceContext):
                 _push(above.pop())
@@ -76,7 +88,17 @@ class OpMode(TorchFunctionMode):
     def take_out(self) -> bool:
         """Take it off this thread's stack, wherever it stands there. False where it is not on it now."""
         self.awake = False
-        if self.thread != threading.get_ident() or not self.is_in():
+        return self._come_out()
+
+    def is_in(self) -> bool:
+        """Whether it is on this thread's stack."""
+        return any(_at(position) is self for position in range(_length()))
+
+    def _belongs(self) -> bool:
+        return self.awake and self.thread == threading.get_ident()
+
+    def _come_out(self) -> bool:
+        if not self.is_in():
             return False
         modes = [_pop() for _ in range(_length())]
         for mode in reversed(modes):
@@ -84,9 +106,14 @@ class OpMode(TorchFunctionMode):
                 _push(mode)
         return True
 
-    def is_in(self) -> bool:
-        """Whether it is on this thread's stack."""
-        return any(_at(position) is self for position in range(_length()))
+    def _leave_soon(self) -> None:
+        if sys.getprofile() is None:  # the program's own stays; then it leaves behind a later call
+            sys.setprofile(self._leave)
+
+    def _leave(self, *_: Any) -> None:
+        """Python calls this at whatever this thread does next: the first events are still inside of torch."""
+        if threading.get_ident() not in self._handling and (self._belongs() or self._come_out()):
+            sys.setprofile(None)
 
 
 # NOTE [Functions that the program has replaced]
@@ -94,11 +121,29 @@ class OpMode(TorchFunctionMode):
 # has put a function of its own in such a place, which calls torch's, that would run a second time inside itself.
 
 
-def _as_called(function: Any, frame: FrameType) -> Any:
-    """The function that asked for the mode, where another stands under its name by now; else `function`."""
+_originals: dict[CodeType, weakref.ref[FunctionType]] = {}
+
+
+def _as_called(function: Any, frame: FrameType) -> tuple[Any, FrameType | None]:
+    """The function that asked for the mode, where another stands under its name by now, and the frame that called."""
     asking = frame.f_back
-    if asking is None or frame.f_code is not _HANDLE or getattr(function, "__code__", None) is asking.f_code:
-        return function
+    if asking is None or frame.f_code is not _HANDLE:
+        return function, frame
     code = asking.f_code
-    stands_in = asking.f_globals.get(code.co_name) is function or vars(torch.Tensor).get(code.co_name) is function
-    return FunctionType(code, asking.f_globals) if stands_in and not code.co_freevars else function
+    if getattr(function, "__code__", None) is not code and (
+        asking.f_globals.get(code.co_name) is function or vars(torch.Tensor).get(code.co_name) is function
+    ):
+        function = _function_of(code) or function
+    return function, asking.f_back
+
+
+def _function_of(code: CodeType) -> Any:
+    """The function whose code this is, with its defaults: only its holders lead to it."""
+    known = _originals.get(code)
+    found = None if known is None else known()
+    if found is None:
+        holders = (each for each in gc.get_referrers(code) if type(each) is FunctionType)
+        found = next((each for each in holders if each.__code__ is code), None)
+        if found is not None:
+            _originals[code] = weakref.ref(found)
+    return found

@@ -42,7 +42,7 @@ def _zeroed(reach: Reach) -> Iterator[Finding]:
     yield Finding(
         kind="zeroed",
         severity="error",
-        title="gradients zeroed before the optimizer step",
+        title="Gradients zeroed before the optimizer step",
         sentence=f"{who} {'get' if many else 'gets'} a gradient in backward (norm {words.number(row.norm)} at step "
         f"{steps[0]}), and none is left when the optimizer steps: {_by_what(written)}.",
         cause="zeroed before the step",
@@ -63,11 +63,14 @@ def _is_updated(reach: Reach, view: ParameterView) -> bool:
 
 
 def _lost_steps(reach: Reach, view: ParameterView) -> set[int]:
-    """Steps at whose optimizer step a gradient was gone: all that have one. Empty where any of them arrived."""
+    """Steps at whose optimizer step a gradient was gone: all that have one. Empty where any of them arrived.
+
+    A GAN's generator gives gradients to the critic's parameters too, which the critic's optimizer never uses.
+    """
     lost: set[int] = set()
     arrived = reach.applied(view.id)
     for step, row in reach.seen(view.id).items():
-        if step not in reach.measured_steps or not row.is_finite or row.norm == 0:
+        if not reach.was_to_update(view.id, step) or not row.is_finite or row.norm == 0:
             continue
         if not _is_nothing(arrived.get(step)):
             return set()
@@ -91,7 +94,9 @@ def _clears(write: Write) -> bool:
 
 
 def _by_what(write: Write | None) -> str:
-    return "they are zeroed or set to None in between" if write is None else f"{write.op} clears them in between"
+    if write is None:
+        return "they are zeroed or set to None in between"
+    return "they are set to None in between" if "__set__" in write.op else f"{write.op} clears them in between"
 
 
 def _place(write: Write) -> int:
@@ -138,7 +143,7 @@ def _stale_finding(found: list[tuple[ParameterView, list[int]]], cause: str) -> 
     return Finding(
         kind="stale",
         severity="warning" if is_applied else "note",
-        title=f"stale gradient of {words.counted(len(views), 'parameter')}",
+        title=f"Stale gradient of {words.counted(len(views), 'parameter')}",
         sentence=sentence.replace("used it", "used them") if many else sentence,
         cause=cause,
         fix="Clear all gradients at every step: optimizer.zero_grad(), or model.zero_grad()." if is_applied else "",
@@ -164,8 +169,8 @@ def _skipped(session: Session, thresholds: Thresholds) -> Iterator[Finding]:
         kind="skipped",
         severity="warning" if is_alarm else "note",
         title=f"{words.counted(len(shown), 'step')} skipped{in_a_row}",
-        sentence=f"GradScaler skipped {words.counted(len(shown), 'step')}{in_a_row} of {len(steps)}: gradients were "
-        f"NaN or Inf{scale}.",
+        sentence=f"GradScaler skipped {words.counted(len(shown), 'step')}{in_a_row}, of {len(steps)} in all: gradients "
+        f"were NaN or Inf{scale}.",
         cause="NaN or Inf under the loss scale",
         fix="Find where the NaN or Inf is born: no scale mends a NaN that is there without one." if is_alarm else "",
         steps=[shown[0].number, shown[-1].number],

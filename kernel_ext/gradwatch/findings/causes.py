@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def _before(birth: Birth) -> Cause | None:
     if birth.source == "seed":
         return Cause(
             "in the seed gradient",
-            "it was in the gradient that backward() was given to start from",
+            "it was there before backward began",
             "Check what is passed as `gradient=` (or `grad_outputs=`).",
         )
     if birth.source == "parameter":
@@ -78,8 +79,7 @@ def _masked(birth: Birth) -> Cause | None:
     op = birth.op.lower()
     return Cause(
         "masked where",
-        f"{words.counted(bad, 'value')} whose result a later where, mask or product drops have an infinite slope, "
-        "and 0 times Inf is NaN",
+        f"a later where or mask drops {words.counted(bad, 'value')} whose slope is infinite, and 0 times Inf is NaN",
         f"Put a safe value before the {op}: `safe = torch.where(mask, x, 1.0)`, then "
         f"`torch.where(mask, {op}(safe), 0)`.",
     )
@@ -96,8 +96,8 @@ def _rows_masked(birth: Birth) -> Cause | None:
     return Cause(
         "fully masked softmax row",
         "a row of its input is -inf throughout, so that it divides 0 by 0",
-        "Leave every row at least one value (mask with a large finite number: `torch.finfo(x.dtype).min`), or set the "
-        "result of such rows to 0 with torch.where on the mask before the softmax.",
+        "Leave every row at least one value, or mask with `torch.finfo(x.dtype).min` instead of -inf and set such rows "
+        "to 0 after the softmax.",
     )
 
 
@@ -107,10 +107,11 @@ def _overflow(birth: Birth) -> Cause | None:
         return None
     if birth.op in ("Div", "Pow") and any(each.zeros for each in birth.operands if each.role in ("other", "self")):
         return None
-    largest = max(max(abs(each.min), abs(each.max)) for each in halves)
+    largest = max((abs(value) for each in halves for value in (each.min, each.max) if math.isfinite(value)), default=0)
+    what = f"operands up to {words.number(largest)} give" if largest else "it is"
     return Cause(
         "overflow in half precision",
-        f"operands up to {words.number(largest)} give more than {halves[0].dtype} holds",
+        f"{what} more than {halves[0].dtype} holds",
         "Run this op in float32 (`with torch.autocast(device, enabled=False)`), scale its inputs down, or use "
         "bfloat16.",
     )
@@ -176,7 +177,7 @@ def _power(birth: Birth) -> Cause:
     if given is not None and given.facts.get("negative") and birth.phase == "forward" and birth.nan:
         return Cause("pow of a negative", "a negative base has a fractional exponent", "`x.clamp(min=eps) ** p`.")
     power = "" if exponent is None else f" {words.number(exponent)}"
-    zeros = "" if given is None else f" ({words.counted(given.zeros, 'value')})"
+    zeros = "" if given is None or not given.zeros else f" in {words.counted(given.zeros, 'value')}"
     return Cause(
         "pow at 0",
         f"the base is 0{zeros}, and the slope of x to the power{power} is infinite there",
@@ -188,13 +189,11 @@ def _inverse(birth: Birth) -> Cause:
     op = INVERSE[birth.op]
     given = operand(birth, "self")
     beyond = given is not None and given.facts.get("beyond one") and op != "acosh"
-    where = "is beyond 1" if beyond else "is exactly 1 or -1, where its slope is infinite"
-    many = (
-        ""
-        if given is None
-        else f" ({words.counted(int(given.facts.get('beyond one' if beyond else 'ones', 0)), 'value')})"
-    )
-    return Cause(f"{op} at 1", f"its argument {where}{many}", f"`torch.{op}(x.clamp(-1 + eps, 1 - eps))`.")
+    where = "is beyond 1" if beyond else "is exactly 1 or -1"
+    many = "" if given is None else int(given.facts.get("beyond one" if beyond else "ones", 0))
+    times = f" in {words.counted(many, 'value')}" if many else ""
+    slope = "" if beyond else ", where the slope is infinite"
+    return Cause(f"{op} at 1", f"its argument {where}{times}{slope}", f"`torch.{op}(x.clamp(-1 + eps, 1 - eps))`.")
 
 
 def _exponential(birth: Birth) -> Cause:
@@ -202,7 +201,7 @@ def _exponential(birth: Birth) -> Cause:
     largest = "" if given is None else f" (up to {words.number(given.max)})"
     return Cause(
         "exp overflow",
-        f"its argument{largest} is too large: exp passes the largest float32 at 88.7",
+        f"its argument{largest} is too large (exp passes the largest float32 at 88.7)",
         "`torch.softmax`, `torch.logsumexp` or `log_softmax` instead of exp by hand; else subtract the maximum, or "
         "`x.clamp(max=80)`.",
     )

@@ -155,13 +155,13 @@ def _dead_finding(session: Session, paths: Paths, layer: Layer, activation: int)
         title=f"Dead {units} in {name}",
         sentence=(
             f"{'All' if whole else count} of the {view.numel} {units} of {name} had no gradient in any of "
-            f"{layer.window} steps: the {what} after it gives 0 for every input."
+            f"{layer.window} steps: the {what} after {name} gives 0 for every input."
         ),
         cause="dead channels" if channels else "dead layer" if whole else "dead units",
         fix=(
-            f"lower the learning rate, start {view.name} at 0, or use LeakyReLU or GELU after it"
+            f"Lower the learning rate, start {view.name} at 0, or use LeakyReLU or GELU after it"
             if what == "ReLU"
-            else f"keep the input of the {what} in its range, or use GELU after it"
+            else f"Keep the input of the {what} in its range, or use GELU after it"
         ),
         steps=[max(0, layer.step - layer.window + 1), layer.step],
         graph=paths.id,
@@ -169,9 +169,9 @@ def _dead_finding(session: Session, paths: Paths, layer: Layer, activation: int)
         parameters=[layer.bias],
         modules=[module] if module >= 0 else [],
         site=paths.site(op),
-        other_site=paths.site(activation),
+        other_site=paths.site(activation) if paths.site(activation) != paths.site(op) else -1,
         evidence=[
-            f"{view.name}.grad was 0 in {percent(layer.share)} of {layer.sampled} elements, the same in each step"
+            f"{view.name}.grad was 0 in {percent(layer.share)} of {layer.sampled} elements, the same ones in each step"
         ],
     )
 
@@ -213,6 +213,7 @@ def _is_lost(paths: Paths, passage: Passage, thresholds: Thresholds) -> bool:
 def _saturated_finding(session: Session, paths: Paths, group: list[tuple[int, list[tuple[int, Passage]]]]) -> Finding:
     nodes = [node for node, _ in group]
     seen = [each for _, passages in group for each in passages]
+    steps = len({step for step, _ in seen})
     what = SQUASHING.get(paths.names[nodes[0]], paths.names[nodes[0]])
     modules = sorted({paths.modules[node] for node in nodes if paths.modules[node] >= 0})
     place = session.names.module_name(modules[0]) if modules else "the program"
@@ -220,21 +221,22 @@ def _saturated_finding(session: Session, paths: Paths, group: list[tuple[int, li
     kept = float(np.median([passage.passed / passage.arrived for _, passage in seen if passage.arrived > 0]))
     more = f" (and in {len(nodes) - 1} more calls)" if len(nodes) > 1 else ""
     loses = f"{percent(lost)} of the elements lose their gradient" if what != "softmax" else "the gradient is lost"
+    comes = f"{percent(kept)} of the gradient's norm" if what != "softmax" else f"{percent(kept)} of its norm"
     return Finding(
         kind="saturated",
         severity="warning",
         title=f"Saturated {what}",
-        sentence=f"In the {what} of {place}{more} {loses}: {percent(kept)} of its norm comes through.",
+        sentence=f"In the {what} of {place}{more} {loses}: {comes} comes through.",
         cause=what,
         fix=(
-            "scale the scores down before the softmax (by the square root of their width)"
+            "Scale the scores down before the softmax (by the square root of their width)"
             if what == "softmax"
-            else f"make what goes into the {what} smaller: xavier init, a norm before it, or scaled inputs"
+            else f"Make what goes into the {what} smaller: xavier init, a norm before it, or scaled inputs"
         ),
         steps=[min(step for step, _ in seen), max(step for step, _ in seen)],
         graph=paths.id,
         nodes=nodes,
         modules=modules,
         site=paths.site(nodes[0]),
-        evidence=[f"measured in {len({step for step, _ in seen})} steps, at the first {percent(seen[0][1].lost)} lost"],
+        evidence=[f"measured in {steps} steps; at the first {percent(seen[0][1].lost)} of the elements"],
     )

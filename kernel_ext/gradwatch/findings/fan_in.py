@@ -143,11 +143,11 @@ def _drowned_loss(
             severity="note" if scaled_down else "warning",
             title=f"{names[0]} is drowned by {names[1]}",
             sentence=(
-                f"Where their gradients meet, {names[0]} brings {percent(middle)} of what {names[1]} brings: it trains "
-                "nothing there."
+                f"Where their gradients meet, {names[0]} brings {percent(middle)} of the gradient that {names[1]} "
+                "brings: it trains nothing there."
             ),
             cause="loss",
-            fix=f"weigh {names[1]} down, by about {number(middle)}, or {names[0]} up",
+            fix=f"Weigh {names[1]} down, to about {middle:.0e} of what it is, or {names[0]} up",
             name=names[0],
             site=paths.site(line),
             other_site=paths.site(quiet.node),
@@ -171,7 +171,7 @@ def _conflict(
     )  # as CANCELLING says
     names = [losses.name(each) for each in pair]
     total = losses.terms[pair[1]].sum
-    undo = "and undo each other" if cancel else "each undoing a part of the other"
+    undo = "and cancel each other out" if cancel else "so that each undoes a part of the other"
     yield Finding(
         kind="conflict",
         severity="warning" if cancel and min(meetings[0].steps) <= 1 else "note",
@@ -181,9 +181,9 @@ def _conflict(
             f"{number(float(np.median(cosines)))}), {undo}."
         ),
         cause="cancel" if cancel else "loss",
-        fix=f"look for a wrong sign in {names[0]} or {names[1]}, or give them parameters of their own"
+        fix=f"Look for a wrong sign in {names[0]} or {names[1]}, or give them parameters of their own"
         if cancel
-        else "give them heads of their own, or project the conflict away (PCGrad)",
+        else "Give them heads of their own, or project the conflict away (PCGrad)",
         name=names[0],
         site=paths.site(total),
         other_site=paths.site(losses.terms[pair[1]].node),
@@ -275,7 +275,7 @@ def _drowned_branch(paths: Paths, site: int, residuals: list[Residual], *, is_sk
             f"brings, in every one of {len(residuals[0].measured.steps)} measured steps."
         ),
         cause="learned scale" if by_design else "skip" if is_skip else "residual",
-        fix="" if by_design else "scale both sides of the addition alike, or normalise what goes into the block",
+        fix="" if by_design else "Scale both sides of the addition alike, or normalise what goes into the block",
         site=site,
         modules=list(dict.fromkeys(module for each in residuals for module in each.modules)),
         **_where(paths, [each.measured for each in residuals]),
@@ -303,11 +303,11 @@ def _of_tied(session: Session, paths: Paths, found: list[Measured], thresholds: 
             severity="note",
             title=f"One use of {name} is drowned",
             sentence=(
-                f"{name} is used in {len(each.sources)} places, and what {uses[0]} teaches it is "
-                f"{percent(float(np.median(ratios)))} of what {uses[1]} does."
+                f"{name} is used in {len(each.sources)} places: the gradient that reaches it through {uses[0]} is "
+                f"{percent(float(np.median(ratios)))} of the one through {uses[1]}."
             ),
             cause="tied",
-            fix="untie them, or scale the output of the weaker use",
+            fix="Scale up the output of the weaker use, or untie the two",
             parameters=[paths.parameters[each.node]],
             modules=[paths.modules[each.sources[at]] for at in (small, large) if paths.modules[each.sources[at]] >= 0],
             site=paths.site(each.sources[small]),

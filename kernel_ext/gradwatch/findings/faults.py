@@ -117,7 +117,7 @@ def second_backward(session: Session, fault: Fault) -> Finding:
     return Finding(
         kind="second backward",
         severity="error" if fault.raised else "note",
-        title="backward through a freed graph",
+        title="Backward through a freed graph",
         sentence=_second_sentence(session, fault, same=same),
         cause=_SECOND_CAUSES.get(fault.role, ""),
         fix=_second_fix(fault),

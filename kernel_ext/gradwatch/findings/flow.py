@@ -106,10 +106,10 @@ def _vanishing(session: Session, scale: Scale) -> Finding:
 
 def _fix_of_vanishing(scale: Scale, squashing: str) -> str:
     if scale.chain.in_time:
-        return "use a gated cell (nn.LSTMCell with a forget bias of 1, nn.GRUCell), or a shorter unroll"
+        return "Use a gated cell (nn.LSTMCell with a forget bias of 1, nn.GRUCell), or a shorter unroll"
     if squashing:
-        return f"use ReLU or GELU in place of {squashing}, with kaiming init, or put a norm or a residual around each"
-    return "use kaiming or xavier init for this activation, or put a norm or a residual around each"
+        return f"Use ReLU or GELU in place of {squashing}, with kaiming init, or put a norm or a residual around each"
+    return "Use kaiming or xavier init for this activation, or put a norm or a residual around each"
 
 
 def _exploding(session: Session, scale: Scale, steps: list[int]) -> Finding:
@@ -117,9 +117,9 @@ def _exploding(session: Session, scale: Scale, steps: list[int]) -> Finding:
     per, what, first, last = _told(session, scale)
     left = clipping(session, steps)
     clipped = f" Clipping leaves {number(left)} of it for the optimizer." if left is not None else ""
-    fix = "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0) before the optimizer's step"
+    fix = "Clip before the optimizer's step: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
     if left is not None:
-        fix = "" if scale.chain.in_time else "a smaller init would leave clipping less to do"
+        fix = "" if scale.chain.in_time else "A smaller init would leave clipping less to do"
     return Finding(
         kind="exploding",
         severity="warning" if left is None else "note",
@@ -131,7 +131,7 @@ def _exploding(session: Session, scale: Scale, steps: list[int]) -> Finding:
         cause="clipped" if left is not None else "calls" if scale.chain.in_time else "depth",
         fix=fix
         if scale.chain.in_time or left is not None
-        else "use kaiming or xavier init, or put a norm (nn.LayerNorm) between these modules",
+        else "Use kaiming or xavier init, or put a norm (nn.LayerNorm) between these modules",
         **_where(scale, place),
     )
 
@@ -217,7 +217,7 @@ def _growth_over_steps(session: Session, steps: list[int], thresholds: Threshold
             f"{number(last)} over {steps[-1] - steps[0] + 1} steps, most of it in {listed_names(grown)}."
         ),
         cause="steps",
-        fix="lower the learning rate, or torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+        fix="Lower the learning rate, or clip: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
         steps=[steps[0], steps[-1]],
         parameters=_largest(session, steps[-1]),
         evidence=[f"gradient norms: {', '.join(number(each) for each in norms[:: max(1, len(norms) // 8)])}"],

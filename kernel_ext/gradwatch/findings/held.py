@@ -82,7 +82,7 @@ def _dead_end(session: Session, trace: Trace, end: DeadEnd, total: int, threshol
         site=end.project_site if end.project_site >= 0 else end.site,
         name=end.name,
         bytes=end.saved_bytes,
-        evidence=[f"{end.node}: {end.saved_bytes} bytes; {total} bytes held by the backward call that held most"],
+        evidence=[f"{end.node}: {end.saved_bytes:,} bytes; {total:,} bytes held by the backward call that held most"],
         certainty="measured",
     )
 
@@ -115,9 +115,8 @@ def _kept_on_ctx(peak: Peak, rows: list[int], what: tuple[str, str, int], thresh
         severity=_severity(size, peak.total, thresholds),
         title=f"{role} of {function} holds {words.size(size)}",
         sentence=(
-            f"{function} keeps {words.size(size)} as {role} ({words.percent(size / peak.total)} of what is held at the "
-            "peak): autograd does not free attributes when backward has used them, nor notice that they were "
-            "overwritten."
+            f"{function} keeps {words.size(size)} as {role} ({words.percent(size / peak.total)} of the peak): autograd "
+            "neither frees attributes after their backward nor notices when they are overwritten."
         ),
         cause="attribute",
         fix=f"In {function}.forward: ctx.save_for_backward({attribute}); in backward: {attribute}, = ctx.saved_tensors",
@@ -188,7 +187,7 @@ def _saved_twice(
         nodes=sorted({one.node, other.node, node} - {-1}),
         site=site,
         bytes=other.storage_bytes,
-        evidence=[f"{view.op} #{view.node} {view.role}: {view.storage_bytes} bytes" for view in (one, other)],
+        evidence=[f"{view.op} #{view.node} {view.role}: {view.storage_bytes:,} bytes" for view in (one, other)],
         certainty="measured" if record.compared else "inferred",
     )
 
@@ -216,9 +215,9 @@ def _long(peak: Peak, thresholds: Thresholds) -> Iterator[Finding]:
         severity="note",
         title=f"{words.size(size)} live on after backward",
         sentence=(
-            f"{words.size(size)} of what was saved ({words.percent(size / peak.total)} of the peak) lived on after "
-            f"backward had let go of it, for the program still holds it: the largest, {words.shape(peak.shape(row))} "
-            f"{peak.dtype(row)}, was made{f' in {module}' if module else ''} by {peak.columns.name(node)}."
+            f"{words.size(size)} of what was saved ({words.percent(size / peak.total)} of the peak) outlives backward, "
+            f"for the program still holds it: the largest, {words.shape(peak.shape(row))} {peak.dtype(row)}, is of "
+            f"{peak.columns.name(node)}{f' in {module}' if module else ''}."
         ),
         cause="held by the program",
         fix="Drop the last name that holds it (del, or an attribute set to None) before the optimizer's step",
@@ -261,7 +260,7 @@ def _largest(peak: Peak, thresholds: Thresholds) -> Iterator[Finding]:
     yield Finding(
         kind="held",
         severity="note",
-        title=f"largest saved tensor: {words.size(size)}",
+        title=f"Largest saved tensor: {words.size(size)}",
         sentence=(
             f"The largest tensor at the peak of {words.size(peak.total)} is {what}{f' in {module}' if module else ''}: "
             f"{words.size(size)}, {words.percent(size / peak.total)} of it."
@@ -284,4 +283,4 @@ def _row_text(peak: Peak, row: int) -> str:
     size = int(peak.ledger.storage_bytes[storage])
     shape = words.shape(peak.shape(row))
     where = peak.columns.module(node) or "no module"
-    return f"{size} bytes: {shape} {peak.dtype(row)}, {peak.role(row)} of {peak.columns.name(node)} in {where}"
+    return f"{size:,} bytes: {shape} {peak.dtype(row)}, {peak.role(row)} of {peak.columns.name(node)} in {where}"

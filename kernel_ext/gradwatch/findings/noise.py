@@ -40,13 +40,13 @@ def find(session: Session, thresholds: Thresholds) -> Iterator[Finding]:
         severity="note",
         title="Gradients are mostly noise",
         sentence=(
-            f"From step to step the gradient's variance is {least}{number(batches)} times its mean's square, over "
-            f"{record.window} steps, most of it in {listed_names(names)}."
+            f"Over {record.window} steps the gradient's variance is {least}{number(batches)} times the square of its "
+            f"mean, most of it in {listed_names(names)}."
         ),
         cause="below the noise" if hidden else "noise",
         fix=(
-            f"a batch {least}{number(batches)} times as large, or gradients accumulated over that many, would make "
-            "noise and signal equal; below that the learning rate averages the noise"
+            f"Average more samples a step: batches {least}{number(batches)} times as large, or so many accumulated, "
+            "would make noise and signal equal. A low learning rate averages noise too."
         ),
         steps=[max(0, record.step - record.window + 1), record.step],
         parameters=as_array(record.subjects, session.path).tolist(),

@@ -64,10 +64,16 @@ def _folded(session: Session, births: list[Birth]) -> list[Finding]:
             found[origin] = _seen_again(found[origin], birth)
             continue
         at[key] = len(found)
-        if poisoned < 0 and reading.reached and not reading.skipped and _stepped(reading):
+        if poisoned < 0 and _came_through(reading) and not reading.skipped and _stepped(reading):
             poisoned = len(found)
         found.append(_finding(session, reading))
     return found
+
+
+def _came_through(reading: Reading) -> bool:
+    """Whether it is in gradients, or in the loss that they were made from."""
+    loss = reading.step.loss if reading.step is not None else None
+    return bool(reading.reached) or (loss is not None and not math.isfinite(loss))
 
 
 def _stepped(reading: Reading) -> bool:
@@ -175,7 +181,7 @@ def _by_the_optimizer(session: Session, birth: Birth, cause: Cause) -> Cause:
         if worst and all(math.isfinite(each) for each in columns.get("gradient_norm", [])):
             return Cause(
                 "optimizer",
-                f"{record.optimizer_class}.step() of step {birth.step - 1} wrote it, of gradients that were finite",
+                f"{record.optimizer_class}.step() of step {birth.step - 1} wrote it although its gradients were finite",
                 "Lower the learning rate, and give the optimizer an eps above 0.",
             )
     return cause
@@ -192,7 +198,7 @@ def _finding(session: Session, reading: Reading) -> Finding:
     return Finding(
         kind=reading.kind,
         severity=severity,
-        title=f"{what} born in {_op(birth)}" if not birth.source else f"{what} {cause.name}",
+        title=f"{what} born in {_op(birth)}" if not birth.source else f"{what} {_TITLES.get(cause.name, cause.name)}",
         sentence=f"{what} {_verb(birth)} {where} at step {birth.step}: {cause.because}{_came_to(session, reading)}.",
         cause=cause.name,
         fix=fix,
@@ -209,12 +215,16 @@ def _finding(session: Session, reading: Reading) -> Finding:
     )
 
 
+_TITLES = {"optimizer": "written by the optimizer"}
+
+
 def _verb(birth: Birth) -> str:
     return "came in" if birth.source else "was born"
 
 
 def _op(birth: Birth) -> str:
-    return birth.op.lower() if birth.op[:1].isupper() and birth.node >= 0 else birth.op
+    is_custom = any(each.facts.get("custom") for each in birth.operands)
+    return birth.op.lower() if birth.op.isalnum() and not is_custom else birth.op
 
 
 def _where(session: Session, birth: Birth) -> str:
@@ -304,7 +314,7 @@ def _underflow(session: Session, thresholds: Thresholds) -> Iterator[Finding]:
                 kind="underflow",
                 severity="warning",
                 title="Gradients underflow in float16",
-                sentence=f"At step {rows.step} {words.percent(share)} of the gradient of {words.names(names)} is 0 or "
+                sentence=f"At step {rows.step}, {words.percent(share)} of the gradient of {words.names(names)} is 0 or "
                 "subnormal in float16: too small to be held.",
                 cause="half precision",
                 fix="Scale the loss (`torch.amp.GradScaler`), or use bfloat16.",

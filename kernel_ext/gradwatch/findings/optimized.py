@@ -123,7 +123,7 @@ def _not_optimized_finding(reach: Reach, severity: Severity, cause: str, views: 
     if cause == "not registered":
         whose = words.names(list(dict.fromkeys(module.name for module in lost_modules(reach.session))))
         lost = f"{words.counted(len(views), 'parameter')} of modules that are no attribute of the model ({whose})"
-        why = f"{lost} {get} and {are} in no optimizer: parameters() does not find them in a plain list or dict"
+        why = f"{lost} {get} and {are} in no optimizer: a plain list or dict hides them from parameters()"
         fix = "Keep modules in torch.nn.ModuleList or torch.nn.ModuleDict instead of a list or dict."
     return Finding(
         kind="not optimized",

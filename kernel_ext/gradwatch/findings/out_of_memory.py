@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gradwatch.findings import words
@@ -31,7 +32,7 @@ def _finding(session: Session, record: OutOfMemory, thresholds: Thresholds) -> F
     return Finding(
         kind="out of memory",
         severity="error",
-        title=f"out of memory in {record.phase}",
+        title=f"Out of memory in {record.phase}",
         sentence=_sentence(session, record, (module, site), thresholds),
         cause=record.phase,
         fix=_fix(record, change, fits=fits),
@@ -48,14 +49,20 @@ def _finding(session: Session, record: OutOfMemory, thresholds: Thresholds) -> F
 
 def _sentence(session: Session, record: OutOfMemory, where: tuple[str, int], thresholds: Thresholds) -> str:
     module, site = where
-    op = record.op or (session.line_text(site) if site >= 0 else None) or "an operation"
+    op = record.op or _call_in(session.line_text(site) if site >= 0 else None)
     asked = "more memory" if record.requested_bytes < 0 else words.size(record.requested_bytes)
     place = f" in {module}" if module else ""
     device = "the host" if record.device == "cpu" else record.device
-    said = f"{op}{place} asked {device} for {asked} in the {record.phase} of step {record.step} and there was no room"
+    said = f"{op}{place} asked {device} for {asked} in the {record.phase} of step {record.step}, and there was no room"
     parts = [f"{words.size(size)} {what}" for what, size in held_by_class(record) if size > 0]
     held = f"; held then: {', '.join(parts)}" if parts else ""
     return f"{said}{held}{_fragmentation(record, thresholds)}."
+
+
+def _call_in(line: str | None) -> str:
+    """`torch.empty(...)` of `matrix = torch.empty(n, n)`: the line itself is printed beside the sentence."""
+    found = re.search(r"([A-Za-z_][\w.]*)\(", line or "")
+    return f"{found[1]}(...)" if found else "An operation"
 
 
 def held_by_class(record: OutOfMemory) -> list[tuple[str, int]]:
@@ -111,6 +118,6 @@ def _evidence(record: OutOfMemory) -> list[str]:
         ("free in the pool", record.free_in_pool),
         ("of the device", record.total_bytes),
     ]
-    found += [f"{size} bytes {what}" for what, size in pairs if size >= 0]
-    found += [f"{size} bytes {what}" for what, size in held_by_class(record) if size > 0]
+    found += [f"{size:,} bytes {what}" for what, size in pairs if size >= 0]
+    found += [f"{size:,} bytes {what}" for what, size in held_by_class(record) if size > 0]
     return found

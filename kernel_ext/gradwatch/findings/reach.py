@@ -50,7 +50,8 @@ class Looked:
 
     rows: dict[int, dict[int, Row]] = field(default_factory=dict[int, dict[int, Row]])
     used: dict[int, dict[int, float]] = field(default_factory=dict[int, dict[int, float]])
-    measured: set[int] = field(default_factory=set[int])
+    stepped: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
+    """The optimizers that were measured, by step."""
 
 
 class Reach:
@@ -119,10 +120,10 @@ class Reach:
         """Parameters that ever got a gradient."""
         return frozenset(self._by_parameter)
 
-    @property
-    def measured_steps(self) -> set[int]:
-        """Steps whose optimizer was measured, whatever it had."""
-        return self.looked.measured
+    def was_to_update(self, parameter: int, step: int) -> bool:
+        """Whether an optimizer stepped that has a parameter; where its members are not known, whether any did."""
+        stepped = self.looked.stepped.get(step, set())
+        return bool(stepped if self.optimized is None else stepped & self._optimizers_of.get(parameter, set()))
 
     @cached_property
     def in_graphs(self) -> dict[int, int]:
@@ -156,6 +157,14 @@ class Reach:
         """Parameters that any optimizer ever had; None where that is not known."""
         members = self.traces.optimizer_members
         return frozenset[int]().union(*(each.parameters for each in members)) if members else None
+
+    @cached_property
+    def _optimizers_of(self) -> dict[int, set[int]]:
+        found: defaultdict[int, set[int]] = defaultdict(set)
+        for members in self.traces.optimizer_members:
+            for parameter in members.parameters:
+                found[parameter].add(members.optimizer)
+        return dict(found)
 
     @cached_property
     def calls(self) -> dict[int, Called]:
@@ -237,7 +246,7 @@ class Reach:
                 used = _numbers(norms, self.session.path, len(subjects))
             except SessionDamaged:
                 continue
-            found.measured.add(record.step)
+            found.stepped.setdefault(record.step, set()).add(record.optimizer)
             found.used.setdefault(record.step, {}).update(zip(subjects, used, strict=False))
 
     def _records(self, kind: type[Gradients | OptimizerStep], steps: frozenset[int]) -> Iterator[Any]:

@@ -87,7 +87,7 @@ def _sentence(record: Retained, growth: float, cause: str, chain: str) -> str:
     steps = f"of steps {min(record.made)} to {max(record.made)}" if len(record.made) > 1 else "of a past step"
     are = "are" if record.graphs != 1 else "is"
     more = f", {growth:.3g} more each step" if growth > 0 else ""
-    holds = f" with {size(record.held_bytes)} saved for backward" if record.held_bytes > 0 else " (nodes only)"
+    holds = f" with {size(record.held_bytes)} saved for backward" if record.held_bytes > 0 else ""
     return f"{what} {steps} {are} still alive at step {record.step}{holds}{more}: {_how(cause, chain, record.name)}."
 
 
@@ -96,13 +96,12 @@ def _how(cause: str, chain: str, root: str) -> str:
         return "no Python name was found that leads to them; C++ or a frozen object may hold them"
     root = root or "what was computed in each step"
     return {
-        "accumulated": f"{chain} was made from {root} of every step, and its graph goes back through all of them",
-        "create_graph cycle": f"{chain} was made with create_graph=True: its graph leads back to the parameter, "
-        "which holds it",
+        "accumulated": f"{chain} was made from {root} of every step",
+        "create_graph cycle": f"{chain} was made with create_graph=True, and its graph holds its parameter",
         "traceback": f"the traceback of an exception keeps the frame ({chain})",
         "hook": f"a hook keeps {chain}",
         "closure": f"the closure of a function keeps {chain}",
-    }.get(cause, f"{chain} keeps a tensor of them")
+    }.get(cause, f"{chain} keeps a tensor with its graph")
 
 
 FIXES = {
@@ -124,15 +123,21 @@ def _fix(found: Finding, root: str, line: str | None) -> str:
         return f"Keep the number, not the graph: {stored[1]}({stored[2]}.item())"
     if stored is not None:
         return f"Keep the tensor without its graph: {stored[1]}({stored[2]}.detach())"
-    value = f"{root}.item()" if root else "its tensor's .detach()"
-    return (
-        f"Store {value} in {name}, not the tensor with its graph" if name else "Keep detached tensors: value.detach()"
-    )
+    value = f"{root}.item()" if root else "value.detach()"
+    return f"Keep {value} in {name}, not the tensor with its graph" if name else "Keep detached tensors: value.detach()"
 
 
 def _evidence(record: Retained, holder: Holder | None) -> list[str]:
-    found = [f"{record.graphs} roots of steps {record.made} alive at step {record.step}"]
-    found.append(f"{record.node_count} nodes walked, {record.held_bytes} bytes saved, root {record.op}")
+    saved = f", {record.held_bytes:,} bytes saved for backward" if record.held_bytes > 0 else ""
+    found = [f"{_made(record)}: {counted(record.node_count, 'node')}{saved}, the last one {record.op}"]
+    if record.held_bytes == 0:
+        found.append("what they saved is freed, their nodes are not")
     if holder is not None:
-        found.append(f"held as {holder.chain or 'no name'} ({holder.kind}), {holder.count} such")
+        such = f", {holder.count:,} such" if holder.count > 1 else ""
+        found.append(f"held as {holder.chain or 'no name'} ({holder.kind}){such}")
     return found
+
+
+def _made(record: Retained) -> str:
+    first, last = min(record.made, default=record.step), max(record.made, default=record.step)
+    return f"graphs of steps {first} to {last}" if first < last else f"graphs of step {first}"

@@ -48,7 +48,8 @@ class Thresholds:
     held_share: float = 0.1
     """Share of the bytes held at the peak from which on one cause is told of. Ours."""
     wasted_share: float = 0.3
-    """Share of the peak that is wasted without doubt from which on it is a warning: a third more batch would fit. Ours."""
+    """Share of the peak that is wasted without doubt from which on it is a warning: a third more of a batch would
+    fit. Ours."""
     what_if_bytes: int = 8 << 20
     """Peak from which on changes are estimated: smaller models fit anywhere. Ours."""
     what_if_share: float = 0.05

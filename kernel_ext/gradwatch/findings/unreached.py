@@ -54,8 +54,7 @@ _WORDS: dict[str, Words] = {
         "Take it out of torch.no_grad(), or freeze {those} with requires_grad_(False) if this is meant.",
     ),
     "reentrant checkpoint": Words(
-        "{op} ran without grad and no torch.no_grad() is to be seen, as in a reentrant checkpoint whose inputs need "
-        "no gradient",
+        "{op} ran without grad, as in a reentrant checkpoint whose inputs need none",
         "Call checkpoint(..., use_reentrant=False), which lets gradients through whatever its inputs are.",
     ),
     "inference_mode": Words(
@@ -133,7 +132,7 @@ def _finding(reach: Reach, culprit: Culprit, views: Sequence[ParameterView], sev
         kind="unreached",
         severity=severity,
         title=f"{words.counted(len(views), 'parameter')} without a gradient",
-        sentence=f"{who} {get} no gradient in any of {words.counted(len(steps), 'step')}: {told.why}.",
+        sentence=f"{who} {get} no gradient in {_all(len(steps))}: {told.why}.",
         cause=culprit.cause,
         fix=told.fix,
         steps=[steps[0], steps[-1]],
@@ -147,6 +146,10 @@ def _finding(reach: Reach, culprit: Culprit, views: Sequence[ParameterView], sev
         evidence=[*words.by_module(views), *culprit.evidence, *_of_optimizers(reach, views)],
         certainty=culprit.certainty,
     )
+
+
+def _all(steps: int) -> str:
+    return "the one step" if steps == 1 else f"any of {steps:,} steps"
 
 
 def _told(culprit: Culprit, *, many: bool) -> Words:

@@ -119,32 +119,41 @@ def _too_high(session: Session, updates: Updates) -> Finding:
         title="Updates are too large",
         sentence=(
             f"Each of the first steps of {updates.optimizer_class} changes the weights by {percent(middle)} of their "
-            f"norm, most {names[0]} by {percent(float(ratios[order[0]]))}: about 0.1 % is usual."
+            f"norm ({names[0]} the most, by {percent(float(ratios[order[0]]))}); about 0.1 % is usual."
         ),
         cause="too high",
-        fix=f"divide the learning rate of {updates.optimizer_class} by {_power(middle / 1e-3)}",
+        fix=f"Divide the learning rate of {updates.optimizer_class} by {_power(middle / 1e-3)}",
         parameters=[updates.weights[at] for at in order],
         **_common_fields(updates),
     )
 
 
+_FIX_OF_NO_UPDATE = {
+    "half": "Keep the weights in float32 and compute under torch.autocast, or use a larger learning rate",
+    "whole": "Set a learning rate above 0",
+}
+
+
 def _too_low(session: Session, updates: Updates, middle: float) -> Finding:
     names = [session.names.parameter_name(weight) or "" for weight in updates.weights]
-    still = "not at all" if middle == 0 else f"by {number(middle)} of their norm"
-    rounded = "" if middle == 0 else ", which rounding takes away"
+    halves = {view.dtype for view in session.parameters if view.id in updates.weights} & {"bfloat16", "float16"}
+    held = "" if not halves else f"; {min(halves)} rounds small updates away"
+    does = "leaves" if middle == 0 else "changes"
+    still = "as they were" if middle == 0 else f"by {number(middle)} of their norm"
+    rounded = "" if middle == 0 or halves else ", which rounding takes away"
     return Finding(
         kind="update ratio",
         severity="warning",
         title="Updates are too small",
         sentence=(
-            f"Each step of {updates.optimizer_class} changes {listed_names(names)} {still}{rounded}, although "
-            "gradients arrive."
+            f"Each step of {updates.optimizer_class} {does} {listed_names(names)} {still}{rounded}, although gradients "
+            f"arrive{held}."
         ),
         cause="too low",
         fix=(
-            "set a learning rate above 0"
+            _FIX_OF_NO_UPDATE["half" if halves else "whole"]
             if middle == 0
-            else f"multiply the learning rate of {updates.optimizer_class} by {_power(1e-3 / middle)}, or keep the "
+            else f"Multiply the learning rate of {updates.optimizer_class} by {_power(1e-3 / middle)}, or keep the "
             "weights in float32"
         ),
         parameters=list(updates.weights),
@@ -170,11 +179,11 @@ def _decaying(session: Session, updates: Updates, thresholds: Thresholds) -> Ite
         title="Weights only shrink",
         sentence=(
             f"{percent(float(np.median(radial[decaying])))} of what {updates.optimizer_class} does to "
-            f"{listed_names(names)} is to shrink them: {updates.steps[-1] - updates.steps[0]} steps left "
-            f"{percent(float(np.median(kept[decaying])))} of their norm."
+            f"{listed_names(names)} is shrinking: {updates.steps[-1] - updates.steps[0]} steps left "
+            f"{percent(float(np.median(kept[decaying])))} of the norm."
         ),
         cause="weight decay",
-        fix=f"lower weight_decay of {updates.optimizer_class}",
+        fix=f"Lower weight_decay of {updates.optimizer_class}",
         parameters=[updates.weights[at] for at in decaying],
         **_common_fields(updates),
     )

@@ -11,11 +11,11 @@ EXPECTED = Expected("in-place", raises="RuntimeError")
 
 
 def train() -> None:
-    model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
+    head = nn.Linear(8, 1)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), head)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     loss = model(torch.randn(4, 8)).pow(2).mean()
     with torch.no_grad():
-        weight = model[2].weight
-        weight.copy_(weight.clamp(-0.1, 0.1))  # bug
+        head.weight.copy_(head.weight.clamp(-0.1, 0.1))  # bug
     loss.backward()
     optimizer.step()

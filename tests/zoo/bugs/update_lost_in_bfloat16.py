@@ -5,7 +5,9 @@ from torch import nn
 
 from zoo.expected import Expected
 
-EXPECTED = Expected("update ratio", cause="too low", parameters=("0.weight",), says="although gradients arrive")
+EXPECTED = Expected(
+    "update ratio", cause="too low", parameters=("0.weight",), fix="float32", says="although gradients arrive"
+)
 
 
 def train() -> None:

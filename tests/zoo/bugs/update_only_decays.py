@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 
 from zoo.expected import Expected
 
-EXPECTED = Expected("update ratio", cause="weight decay", parameters=("0.weight",), fix="lower weight_decay of SGD")
+EXPECTED = Expected("update ratio", cause="weight decay", parameters=("0.weight",), fix="weight_decay of SGD")
 
 
 def train() -> None:

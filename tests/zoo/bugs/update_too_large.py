@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from zoo.expected import Expected
 
 EXPECTED = Expected(
-    "update ratio", cause="too high", parameters=("0.weight", "2.weight"), fix="divide the learning rate of Adam by"
+    "update ratio", cause="too high", parameters=("0.weight", "2.weight"), fix="Divide the learning rate of Adam by"
 )
 
 
