@@ -164,7 +164,10 @@ class ModuleHooks:
             self.outputs.remove()
 
     def _enter(self, module: nn.Module, arguments: Any) -> None:
-        if is_compiling() or not self._probe.enabled or tracing_state() is not None:
+        if is_compiling() or not self._probe.enabled:
+            return
+        if tracing_state() is not None:
+            self.observers.tell("module_is_traced")
             return
         start = perf_counter_ns()
         try:

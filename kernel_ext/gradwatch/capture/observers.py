@@ -46,6 +46,9 @@ class Observer:
     def module_leaves(self, number: int, module: nn.Module, output: Any) -> None:
         """A module's forward returned `output`."""
 
+    def module_is_traced(self) -> None:
+        """A module is called by torch.jit.trace: nothing else is told of that call."""
+
     def backward_begins(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         """The engine is about to run: the graph behind `outputs` is alive, `call.walk` is it where it was walked."""
 
@@ -70,6 +73,7 @@ EVENTS = (
     "step_ends",
     "module_enters",
     "module_leaves",
+    "module_is_traced",
     "backward_begins",
     "backward_fails",
     "backward_ends",

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from gradwatch.capture.trace_flow import Keys, Wrote
     from gradwatch.records import Trace, TraceReason
 
+TRACED = -1
+"""In the place of a module's id: torch.jit.trace is at work."""
 MAX_TRACES = 8
 """Traced steps of a recording, beside its first. Each waits twice as long as the one before."""
 
@@ -191,10 +193,17 @@ class ForwardTrace(Observer):
     # Events
 
     def module_enters(self, number: int, module: nn.Module, arguments: Any) -> None:  # noqa: ARG002 # the event's
+        if self._suspended_by == TRACED:
+            self._resume()
         if self._mode.awake != self._mode_belongs():
             self._tidy()
         if self.active and isinstance(module, _FAST_PATHS) and not module.__dict__.get("training"):
-            self._suspend(module)
+            self._suspend(id(module))
+
+    def module_is_traced(self) -> None:
+        # torch.jit.trace names its values by the locals of the frames above an op, which would be the mode's.
+        if self.active:
+            self._suspend(TRACED)
 
     def _mode_belongs(self) -> bool:
         return self.active and self._suspended_by is None
@@ -208,10 +217,10 @@ class ForwardTrace(Observer):
             if depth <= self._suspended:
                 self._resume()
 
-    def _suspend(self, module: nn.Module) -> None:
-        # Under a mode these take their slow path, whose last digits differ.
+    def _suspend(self, by: int) -> None:
+        # Under a mode the fast paths are not taken, and the slow ones differ in the last digits.
         if self._suspended_by is None and threading.get_ident() == self._thread:
-            self._suspended_by = id(module)
+            self._suspended_by = by
             self._suspended = len(self._recording.module_hooks.intervals.mine().stack)
             self._mode.take_out()
 
