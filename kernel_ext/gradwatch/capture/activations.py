@@ -92,6 +92,7 @@ class ModuleActivations(Observer):
         self._calls: dict[int, int] = {}
         self._ended: list[ForwardOutputs] = []
         self._waiting: deque[EndedOutputs] = deque()
+        self._lock = threading.RLock()  # held by what reads into `current` and by what ends it; also within itself
         self._last: tuple[weakref.ref[Any], int, int, int, ForwardOutputs] | None = None
 
     def start(self, recording: Recording) -> None:
@@ -100,8 +101,9 @@ class ModuleActivations(Observer):
 
     def stop(self) -> None:
         """What has led to no backward call is told now: nothing else will come of it."""
-        self._last = None
-        if hasattr(self, "current"):
+        if not hasattr(self, "current"):
+            return
+        with self._lock:
             self._turn()
             loose = [each for each in self._ended if not each.calls]
             self._ended = [each for each in self._ended if each.calls]
@@ -110,6 +112,10 @@ class ModuleActivations(Observer):
                 self._write(self._waiting.popleft())
 
     def step_ends(self, step: OpenStep) -> None:
+        with self._lock:
+            self._end_step(step)
+
+    def _end_step(self, step: OpenStep) -> None:
         mine = [i for i, each in enumerate(self._ended) if any(call in step.calls for call in each.calls)]
         if mine:
             ended = EndedOutputs(step.number, self._ended[: mine[-1] + 1])
@@ -121,21 +127,29 @@ class ModuleActivations(Observer):
 
     def backward_begins(self, call: BackwardCall, outputs: Any) -> None:  # noqa: ARG002 # Observer's
         if call.is_outermost:
-            self.current.calls.append(call)
+            with self._lock:
+                self.current.calls.append(call)
 
     def backward_ends(self, call: BackwardCall) -> None:
         if call.is_outermost and not call.retain_graph:
-            self._turn()
+            with self._lock:
+                self._turn()
 
     def module_enters(self, number: int, module: nn.Module, arguments: Any) -> None:  # noqa: ARG002 # Observer's
         if len(self._recording.module_hooks.intervals.mine().stack) == 1 and torch.is_grad_enabled():
             with without_function():
                 found = [level_now(each) or FINITE for each in tensors_within(arguments)]
-            self.current.input_level = max([self.current.input_level, *found])
+            current = self.current
+            current.input_level = max([current.input_level, *found])
 
     def module_leaves(self, number: int, module: nn.Module, output: Any) -> None:  # noqa: ARG002 # Observer's
+        if torch.is_grad_enabled():
+            with self._lock:
+                self._returned(number, output)
+
+    def _returned(self, number: int, output: Any) -> None:
         current = self.current
-        if not torch.is_grad_enabled() or len(current.subjects) >= MOST_ROWS:
+        if len(current.subjects) >= MOST_ROWS:
             return
         call = self._calls[number] = self._calls.get(number, -1) + 1
         if type(output) is torch.Tensor:

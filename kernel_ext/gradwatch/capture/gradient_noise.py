@@ -75,7 +75,7 @@ class NoiseWindows(Observer):
     def stop(self) -> None:
         if not hasattr(self, "_open"):
             return
-        for window in self._open.values():
+        for window in list(self._open.values()):
             if window.count >= LEAST:
                 self._finish(window)
         self._open = {}

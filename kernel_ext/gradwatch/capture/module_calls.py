@@ -80,10 +80,15 @@ class CountedModuleCalls(Observer):
         # an optimizer steps again.
         if self._detailed and number not in self._stepped:
             self._stepped.add(number)
-            for module, counted in self._counted.items():
+            for module, counted in self._taken():
                 self._done.setdefault(module, _Counted()).add(counted)
             self._done_events += self._events
-            self._counted, self._events = {}, []
+            self._events = []
+
+    def _taken(self) -> list[tuple[int, _Counted]]:
+        """What was counted up to now, in one piece: other threads may count meanwhile."""
+        counted, self._counted = self._counted, {}
+        return list(counted.items())
 
     def module_enters(self, number: int, module: nn.Module, arguments: Any) -> None:  # noqa: ARG002 # the event's
         if not self._detailed:
@@ -110,7 +115,7 @@ class CountedModuleCalls(Observer):
                 counted.depth -= 1
             if found == number:
                 if counted is not None and counted.depth == 0:  # a module that calls itself is inside its own time
-                    self._took(number, now - began, event)
+                    self._took(counted, _Timed(number, event, None), now - began)
                 return
             if counted is not None:
                 counted.timed = False
@@ -124,9 +129,8 @@ class CountedModuleCalls(Observer):
         event.record()
         return event
 
-    def _took(self, number: int, nanoseconds: int, event: Any) -> None:
-        counted = self._counted[number]
-        if event is None:
+    def _took(self, counted: _Counted, call: _Timed, nanoseconds: int) -> None:
+        if call.begin is None:
             if self._has_stream and torch.cuda.is_initialized():
                 counted.timed = False
             counted.nanoseconds += nanoseconds
@@ -135,7 +139,7 @@ class CountedModuleCalls(Observer):
         if end is None:
             counted.timed = False
         else:
-            self._events.append(_Timed(number, event, end))
+            self._events.append(call._replace(end=end))
 
     def step_ends(self, step: OpenStep) -> None:
         if not self._stepped:

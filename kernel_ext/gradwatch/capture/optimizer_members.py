@@ -58,7 +58,7 @@ class WrittenMembers(Observer):
 
     def _foreign(self, others: list[torch.Tensor], known: set[int]) -> list[ForeignParameter]:
         taken = set(known)
-        for reference in self._optimizers.values():
+        for reference in list(self._optimizers.values()):  # other threads may add theirs
             optimizer = reference()
             leaves = [] if optimizer is None else [each for group in optimizer.param_groups for each in group["params"]]
             taken |= {watched.id for leaf in leaves if (watched := self._recording.parameters.find(leaf)) is not None}

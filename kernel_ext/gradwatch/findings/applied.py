@@ -65,12 +65,13 @@ def _is_updated(reach: Reach, view: ParameterView) -> bool:
 def _lost_steps(reach: Reach, view: ParameterView) -> set[int]:
     """Steps at whose optimizer step a gradient was gone: all that have one. Empty where any of them arrived.
 
-    A GAN's generator gives gradients to the critic's parameters too, which the critic's optimizer never uses.
+    A GAN's generator gives gradients to the critic's parameters too, which the critic's optimizer never uses: where
+    the critic's own loss gives zeros (a WGAN's last bias), these are what arrived, and nothing was lost.
     """
     lost: set[int] = set()
     arrived = reach.applied(view.id)
     for step, row in reach.seen(view.id).items():
-        if not reach.was_to_update(view.id, step) or not row.is_finite or row.norm == 0:
+        if not reach.was_to_update(view.id, step) or not row.is_finite or row.norm == 0 or row.was_zero:
             continue
         if not _is_nothing(arrived.get(step)):
             return set()

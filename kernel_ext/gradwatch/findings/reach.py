@@ -34,6 +34,8 @@ class Row:
     norm: float
     is_zero: bool
     is_finite: bool
+    was_zero: bool = False
+    """Whether an earlier call of the step left it all zeros: an optimizer may have stepped then."""
 
 
 @dataclass(slots=True)
@@ -225,7 +227,11 @@ class Reach:
     def _read_gradients(self, found: Looked, steps: frozenset[int]) -> None:
         for record in self._records(Gradients, steps):
             if record.subject_kind == "parameter" and record.stop < 0:
-                found.rows.setdefault(record.step, {}).update(self._rows_of(record))
+                rows = found.rows.setdefault(record.step, {})
+                for subject, row in self._rows_of(record):
+                    before = rows.get(subject)
+                    row.was_zero = before is not None and (before.is_zero or before.was_zero)
+                    rows[subject] = row
 
     def _rows_of(self, record: Gradients) -> Iterator[tuple[int, Row]]:
         path = self.session.path
