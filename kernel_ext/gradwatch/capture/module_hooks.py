@@ -167,7 +167,8 @@ class ModuleHooks:
         if is_compiling() or not self._probe.enabled:
             return
         if tracing_state() is not None:
-            self.observers.tell("module_is_traced")
+            if self.observers is not None:
+                self.observers.tell("module_is_traced")
             return
         start = perf_counter_ns()
         try:
