@@ -1,8 +1,8 @@
 """The loss stands still: after a step that was too large no unit of a ReLU fires any more.
 
 gradwatch why says, of line 22:
-    Dead units in hidden. All of the 64 units of hidden had no gradient in any of 16 steps: the ReLU after it gives
-    0 for every input. Fix: lower the learning rate, start hidden.bias at 0, or use LeakyReLU or GELU after it.
+    Dead units in hidden. All of the 64 units of hidden had no gradient in any of 16 steps: the ReLU after hidden
+    gives 0 for every input. Fix: Lower the learning rate, start hidden.bias at 0, or use LeakyReLU or GELU after it.
 """
 
 # A script as users write one; torch's methods are untyped.

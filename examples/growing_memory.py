@@ -1,8 +1,8 @@
 """Memory grows with every step: losses are kept for a plot, and each keeps its graph.
 
 gradwatch why says, of line 23:
-    losses[14] keeps graphs alive. 15 graphs of steps 0 to 14 are still alive at step 17 (nodes only), 1 more each
-    step: losses[14] keeps a tensor of them. Fix: Keep the number, not the graph: losses.append(loss.item()).
+    losses[14] keeps graphs alive. 15 graphs of steps 0 to 14 are still alive at step 17, 1 more each step:
+    losses[14] keeps a tensor with its graph. Fix: Keep the number, not the graph: losses.append(loss.item()).
 """
 
 # A script as users write one; torch's methods are untyped.

@@ -1,10 +1,9 @@
 """The loss is NaN: attention in which padding leaves one row nothing to look at.
 
-gradwatch why says, of line 25:
+gradwatch why says, of line 24:
     NaN born in softmax. NaN was born in the forward of softmax of model at step 0: a row of its input is -inf
-    throughout, so that it divides 0 by 0; the loss is nan. Fix: Leave every row at least one value (mask with a
-    large finite number: `torch.finfo(x.dtype).min`), or set the result of such rows to 0 with torch.where on the
-    mask before the softmax.
+    throughout, so that it divides 0 by 0; the loss is nan. Fix: Leave every row at least one value, or mask with
+    `torch.finfo(x.dtype).min` instead of -inf and set such rows to 0 after the softmax.
 """
 
 # A script as users write one; torch's methods are untyped.

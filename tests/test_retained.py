@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from gradwatch.capture import holder_search
 from gradwatch.capture.holder_search import Search
 from gradwatch.capture.node_marks import NodeMarks, graphs
 from gradwatch.capture.storing_lines import last_name, storing_line
+from gradwatch.findings.retained import _finding  # pyright: ignore[reportPrivateUsage] # its words
 from gradwatch.records import Retained
 
 if TYPE_CHECKING:
@@ -80,6 +82,49 @@ def test_a_search_finds_what_leads_to_a_mark_from_above() -> None:
     assert reach.serials[id(above)] == {mark.serial}
 
 
+def marked_from_above(marks: NodeMarks) -> tuple[dict[int, set[int]], torch.Tensor]:
+    """What a search looks for, and the only tensor that leads to it."""
+    root = torch.ones(2, requires_grad=True).exp()
+    assert root.grad_fn is not None
+    marks.put(root.grad_fn, 0, "root", NO_LINES)
+    mark = marks.made_before(1)[0]
+    return {mark.number: {mark.serial}}, root.sin().sum()
+
+
+def test_a_search_is_not_cut_by_the_time_that_other_objects_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks, clock = NodeMarks(), [0.0]
+    wanted, above = marked_from_above(marks)
+
+    def slow() -> list[torch.Tensor]:
+        clock[0] += 100 * holder_search.MAX_SECONDS
+        return tensors_alive()
+
+    tensors_alive = holder_search.tensors_alive
+    monkeypatch.setattr(holder_search, "tensors_alive", slow)
+    monkeypatch.setattr(holder_search, "thread_time", lambda: clock[0])
+    reach = Search(wanted).run()
+    assert reach.complete
+    assert any(tensor is above for tensor in reach.tensors)
+
+
+def test_graphs_older_and_newer_than_the_marks_do_not_use_up_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def long_graph() -> torch.Tensor:
+        tensor = torch.ones(2, requires_grad=True)
+        for _ in range(60):
+            tensor = tensor * 1
+        return tensor
+
+    marks = NodeMarks()
+    older = long_graph()
+    wanted, above = marked_from_above(marks)
+    newer = long_graph()
+    monkeypatch.setattr(holder_search, "MAX_NODES_IN_ALL", 20)
+    monkeypatch.setattr(holder_search, "tensors_alive", lambda: [older, newer, above])
+    reach = Search(wanted).run()
+    assert any(tensor is above for tensor in reach.tensors)
+    assert not reach.complete
+
+
 def leak_and_drop(losses: list[torch.Tensor], until: int) -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -128,6 +173,38 @@ def test_the_name_and_the_number_of_what_is_held_are_told(record: Record) -> Non
     finding = next(found for found in session.findings if found.kind == "retained graph")
     assert finding.severity == "warning"
     assert "losses.append(loss.item())" in finding.fix
+
+
+def test_all_steps_that_made_what_is_alive_are_told_of(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradwatch.capture.retained.MAX_MADE", 6)
+    session = record(lambda: leak_and_drop([], 20))
+    last = list(session.reader.records(Retained))[-1]
+    assert (len(last.made), last.made[0]) == (6, 0)
+    finding = next(found for found in session.findings if found.kind == "retained graph")
+    assert f"{last.graphs} graphs of steps 0 to {last.made[-1]} are still alive" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("made", "held", "nodes", "sentence", "evidence"),
+    [
+        (
+            [0, 2, 3, 4, 5],
+            64,
+            9,
+            "of steps 0 to 5 are",
+            "graphs of steps 0 to 5: 9 nodes, 64 bytes saved for backward,",
+        ),
+        ([1, 7], 0, 9, "of steps 1 and 7 are", "graphs of steps 1 and 7: 9 nodes, the last one"),
+        ([4], -1, 0, "of step 4 are", "graphs of step 4: the last one"),
+    ],
+)
+def test_steps_and_bytes_are_told_in_words(
+    made: list[int], held: int, nodes: int, sentence: str, evidence: str
+) -> None:
+    told = _finding(Retained(9, 5, made, held, nodes, "MulBackward0", -1, -1), 0.0, None, "note")
+    assert sentence in told.sentence
+    assert told.evidence[0].startswith(evidence)
+    assert "0 bytes" not in f"{told.sentence} {told.evidence}"
 
 
 def test_nothing_is_written_where_nothing_stays(record: Record) -> None:

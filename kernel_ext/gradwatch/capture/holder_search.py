@@ -47,7 +47,7 @@ class Search:
 
     def __init__(self, wanted: dict[int, set[int]]) -> None:
         self._wanted = wanted
-        self._ends = thread_time() + MAX_SECONDS
+        self._first = min(wanted, default=0)
         self._left = MAX_NODES_IN_ALL
         self.found = Reach()
 
@@ -55,8 +55,10 @@ class Search:
         """Look through all tensors that Python knows of."""
         with without_function():  # subclasses of the program's would see what is asked of them
             others = self._with_their_own(tensors_alive())
+            others.sort(key=self._turn)
+            ends = thread_time() + MAX_SECONDS  # from here: how many other objects there are must not matter
             for tensor, node in others:
-                if self._left <= 0 or thread_time() > self._ends:
+                if self._left <= 0 or thread_time() > ends:
                     self.found.complete = False
                     break
                 serials = self._below(node)
@@ -79,6 +81,14 @@ class Search:
             else:
                 others.append((tensor, node))
         return others
+
+    def _turn(self, other: tuple[torch.Tensor, Node]) -> tuple[bool, int]:
+        """Nearest above the marks first, as far as may be told: a node's number is above those below it, on a thread.
+
+        Otherwise graphs that have nothing to do with the marks, older or of the step at hand, use up the search.
+        """
+        number = other[1]._sequence_nr()  # no public getter
+        return number < self._first, number
 
     def _note_grad(self, tensor: torch.Tensor) -> None:
         gradient = tensor.grad if tensor.requires_grad else None

@@ -144,7 +144,7 @@ class RetainedGraphs(Observer):
         return Retained(
             step=step,
             graphs=sum(by_step.values()),
-            made=sorted(by_step)[-MAX_MADE:],
+            made=_told(sorted(by_step)),
             held_bytes=held,
             node_count=nodes,
             op=mark.op,
@@ -225,6 +225,11 @@ def _first_with_graph(output: Any) -> torch.Tensor | None:
             if not is_functorch(tensor) and tensor.grad_fn is not None:
                 return tensor
     return None
+
+
+def _told(steps: list[int]) -> list[int]:
+    """The first of the steps and the latest, as many as are written: they tell from where to where."""
+    return steps if len(steps) <= MAX_MADE else [steps[0], *steps[1 - MAX_MADE :]]
 
 
 def _speaks_for(stale: list[Mark], reach: Reach) -> Mark:

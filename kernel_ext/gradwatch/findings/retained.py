@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 
+FEW = 4
+"""Steps that are listed; more are told as a range."""
+
 
 def find(session: Session, thresholds: Thresholds) -> Iterator[Finding]:
     """Each holder that the last look found. Graphs whose number does not grow are a note."""
@@ -84,7 +87,7 @@ def name_in(chain: str) -> str:
 
 def _sentence(record: Retained, growth: float, cause: str, chain: str) -> str:
     what = counted(record.graphs, "graph")
-    steps = f"of steps {min(record.made)} to {max(record.made)}" if len(record.made) > 1 else "of a past step"
+    steps = f"of {_steps(record)}" if record.made else "of a past step"
     are = "are" if record.graphs != 1 else "is"
     more = f", {growth:.3g} more each step" if growth > 0 else ""
     holds = f" with {size(record.held_bytes)} saved for backward" if record.held_bytes > 0 else ""
@@ -129,7 +132,8 @@ def _fix(found: Finding, root: str, line: str | None) -> str:
 
 def _evidence(record: Retained, holder: Holder | None) -> list[str]:
     saved = f", {record.held_bytes:,} bytes saved for backward" if record.held_bytes > 0 else ""
-    found = [f"{_made(record)}: {counted(record.node_count, 'node')}{saved}, the last one {record.op}"]
+    nodes = f"{counted(record.node_count, 'node')}{saved}, " if record.node_count > 0 else ""  # else none was found
+    found = [f"{_made(record)}: {nodes}the last one {record.op}"]
     if record.held_bytes == 0:
         found.append("what they saved is freed, their nodes are not")
     if holder is not None:
@@ -139,5 +143,15 @@ def _evidence(record: Retained, holder: Holder | None) -> list[str]:
 
 
 def _made(record: Retained) -> str:
-    first, last = min(record.made, default=record.step), max(record.made, default=record.step)
-    return f"graphs of steps {first} to {last}" if first < last else f"graphs of step {first}"
+    return f"{'graphs' if record.graphs != 1 else 'graph'} of {_steps(record)}"
+
+
+def _steps(record: Retained) -> str:
+    """The steps that made them, one by one where a few are not all from the first to the last."""
+    made = sorted(set(record.made)) or [record.step]
+    first, last = made[0], made[-1]
+    if first == last:
+        return f"step {first}"
+    if len(made) <= FEW and len(made) <= last - first:
+        return f"steps {', '.join(map(str, made[:-1]))} and {last}"
+    return f"steps {first} to {last}"
