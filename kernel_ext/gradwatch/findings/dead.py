@@ -169,11 +169,17 @@ def _dead_finding(session: Session, paths: Paths, layer: Layer, activation: int)
         parameters=[layer.bias],
         modules=[module] if module >= 0 else [],
         site=paths.site(op),
-        other_site=paths.site(activation) if paths.site(activation) != paths.site(op) else -1,
+        other_site=_on_another_line(session, paths.site(activation), paths.site(op)),
         evidence=[
             f"{view.name}.grad was 0 in {percent(layer.share)} of {layer.sampled} elements, the same ones in each step"
         ],
     )
+
+
+def _on_another_line(session: Session, site: int, than: int) -> int:
+    """A site, unless it lies on the line of the other one: -1 then."""
+    label = session.sources_by_id.label
+    return -1 if label(site) == label(than) else site
 
 
 def _saturated(session: Session, thresholds: Thresholds) -> Iterator[Finding]:
