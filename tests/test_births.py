@@ -352,3 +352,23 @@ def test_births_on_a_device_are_found_without_waiting_for_it(record: Record) -> 
 
     first = births(record(program))[0]
     assert (first.step, first.op, first.phase) == (5, "Sqrt", "backward")
+
+
+def test_where_a_nan_becomes_finite_again_is_told(record: Record) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 4, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            ratio = torch.log(self.first(x) * 0 - 1)
+            kept = torch.nan_to_num(ratio)
+            return (kept.exp() + ratio.exp()).sum()
+
+    model = Masked()
+    session = record(lambda: model(POINTS).backward(), model)
+    (birth,) = [each for each in session.reader.records(Birth) if each.phase == "forward"]
+    names = [session.graph(birth.graph).nodes[node].name for node in birth.healed]
+    assert (birth.op, names) == ("Log", ["NanToNumBackward0"])
+    (finding,) = [each for each in session.findings if each.kind == "nan"]
+    assert any(line.startswith("finite again after NanToNum") for line in finding.evidence)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from exactness import check_exact
 from gradwatch.capture import fan_ins as capture
-from gradwatch.records import FanIn, FanIns
+from gradwatch.records import EARLIER_CALLS, FanIn, FanIns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,3 +242,44 @@ def test_of_many_fan_ins_leaves_and_those_near_the_loss_come_first() -> None:
     assert nodes[:10] == list(range(10))
     assert nodes[-32:] == list(range(968, 1000))
     assert nodes == sorted(set(nodes))
+
+
+def test_micro_batches_are_measured_against_what_came_before_them(record: Record) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    parts = [torch.randn(5, 3), 2 * torch.randn(5, 3), -torch.randn(5, 3)]
+    alone = [torch.autograd.grad(model(part).square().sum(), model.weight)[0] for part in parts]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def program() -> None:
+        for part in parts:
+            model(part).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+        model(parts[0]).square().sum().backward()
+        optimizer.step()
+
+    session = record(program, model)
+    calls = [each for each in _fan_ins(session) if each.step == 0]
+    graph = session.graph(0)
+    weight = next(node.index for node in graph.nodes if node.parameter == "weight")
+    measured = [fan_in for call in calls for fan_in in call.fan_ins if EARLIER_CALLS in fan_in.sources]
+    of_weight = [fan_in for fan_in in measured if fan_in.node == weight]
+    assert [fan_in.sources for fan_in in of_weight] == [[EARLIER_CALLS, weight]] * 2
+    _check(of_weight[0], alone[:2])
+    _check(of_weight[1], [alone[0] + alone[1], alone[2]])
+    later = [fan_in for each in _fan_ins(session) if each.step == 1 for fan_in in each.fan_ins]
+    assert not [fan_in for fan_in in later if EARLIER_CALLS in fan_in.sources]
+
+
+def test_gradients_of_a_step_that_was_taken_are_no_earlier_calls(record: Record) -> None:
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def program() -> None:
+        for _ in range(3):  # without zero_grad
+            model(torch.ones(4, 3)).sum().backward()
+            optimizer.step()
+
+    measured = [fan_in for each in _fan_ins(record(program, model)) for fan_in in each.fan_ins]
+    assert not [fan_in for fan_in in measured if EARLIER_CALLS in fan_in.sources]

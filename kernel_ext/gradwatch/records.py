@@ -742,13 +742,17 @@ class Birth:
     name: str = ""
 
 
+EARLIER_CALLS = -2
+
+
 @dataclass(frozen=True, slots=True)
 class FanIn:
     """The gradients that meet at one node output, before the engine adds them up. Of one backward call.
 
     One entry per gradient that arrives: `source` (node index), `norm` (L2), `share` (its projection on the sum, over
     the sum's squared norm: shares add up to 1) and, in `cosine`, its cosine with each one after it
-    (entry 0 with 1, 0 with 2, ..., 1 with 2, ...).
+    (entry 0 with 1, 0 with 2, ..., 1 with 2, ...). Source EARLIER_CALLS at a leaf stands for the sum of what earlier
+    backward calls of the same step brought there: micro-batch against micro-batch.
     """
 
     node: int

@@ -127,6 +127,7 @@ RECOMPUTED: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "Div": (_torch.div, ("self", "other")),
     "Mm": (_torch.mm, ("self", "mat2")),
     "Bmm": (_torch.bmm, ("self", "mat2")),
+    "NanToNum": (_torch.nan_to_num, ("self",)),
 }
 """Ops whose result can be had again from what they saved, where nobody saved it."""
 

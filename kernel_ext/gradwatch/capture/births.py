@@ -166,6 +166,7 @@ class Births(Observer):
             source=_source(origin.source),
             operands=operands,
             path=origin.path if graph >= 0 else [],
+            healed=origin.healed if graph >= 0 else [],
         )
         if origin.source == "parameter":
             birth = replace(birth, parameters=self._bad_parameters(walked))

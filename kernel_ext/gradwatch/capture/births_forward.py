@@ -44,7 +44,8 @@ Value = tuple[int, int]
 class Origin:
     """The node at which a bad value began. `path`: the nodes that had it afterwards, in forward order.
 
-    `source` says what was bad already before the op: a "parameter" or an "input".
+    `source` says what was bad already before the op: a "parameter" or an "input". `healed`: the ops that were given it
+    and returned finite values, in forward order.
     """
 
     node: int
@@ -52,6 +53,7 @@ class Origin:
     exact: bool
     source: str = ""
     path: list[int] = field(default_factory=list[int])
+    healed: list[int] = field(default_factory=list[int])
 
 
 class ForwardSearch:
@@ -80,7 +82,9 @@ class ForwardSearch:
             return None
         position, nr, level = max(bad, key=lambda root: root[2])
         self._known[position, nr] = level
-        return self._follow(position, level)
+        origin = self._follow(position, level)
+        origin.healed = self._healed(origin.node)
+        return origin
 
     def saved(self, node: int) -> dict[str, Tensor]:
         """What a node saved, by role."""
@@ -165,6 +169,23 @@ class ForwardSearch:
         if constant >= level and constant > FINITE and not blurred:
             return Origin(position, level, exact=True, source="input", path=path[::-1])
         return Origin(position, level, exact=self._is_exact(position), path=path[:-1][::-1])
+
+    def _healed(self, origin: int) -> list[int]:
+        """Ops downstream of a birth that are known to have been given something bad, and to have returned none."""
+        users: defaultdict[int, list[tuple[int, Value]]] = defaultdict(list)
+        for position, inputs in self._inputs.items():
+            for value in inputs.values():
+                users[value[0]].append((position, value))
+        waiting, seen, healed = [origin], {origin}, set[int]()
+        while waiting:
+            for user, value in users[waiting.pop()]:
+                if self._is_bad(value) and user not in seen:
+                    seen.add(user)
+                    if self._known.get((user, 0)) == FINITE:
+                        healed.add(user)
+                    else:
+                        waiting.append(user)
+        return sorted(healed, key=lambda position: int(self._walk.numbers[position]))
 
     def _bad_input(self, position: int, level: int) -> tuple[Value, bool] | None:
         """The input to follow, and whether it was seen to be bad; None where the value was born here."""

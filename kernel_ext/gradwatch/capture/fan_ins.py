@@ -7,6 +7,7 @@ HELD_BYTES of them at most at a time.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
@@ -21,7 +22,7 @@ from gradwatch.capture.observers import Observer
 from gradwatch.capture.probes import Probe
 from gradwatch.capture.statistics_layout import PLAIN_TYPES, unseen
 from gradwatch.capture.torch_internals import compiled_autograd, is_compiling
-from gradwatch.records import FanIn, FanIns, Passage
+from gradwatch.records import EARLIER_CALLS, FanIn, FanIns, Passage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,9 @@ MOST_CALLS = 4
 
 HELD_BYTES = 32 << 20
 """Gradients kept at a time. Of a fan-in that does not fit nothing is said."""
+
+MOST_LEAVES = 64
+"""Leaves of a call at which it is compared with the earlier calls of its step: the first that its gradient reaches."""
 
 PASSAGES = ("SigmoidBackward0", "TanhBackward0", "SoftmaxBackward0")
 """Activations that can lose the gradient: it is read on both sides of them."""
@@ -73,16 +77,29 @@ class MeasuredFanIns(Observer):
         self._ended: list[Measurement] = []
         self._stopped = False
         self._measured = (-1, 0)
+        self._reached: set[int] = set()
 
     def backward_begins(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
         del outputs
         if self._is_measured(call):
             assert call.walk is not None  # noqa: S101 # else it is not measured
             choice = self._choice(call.graph, call.walk)
-            if choice.meetings or choice.passages:
-                measurement = Measurement(call, choice.meetings, choice.passages)
+            again = self._leaves_reached_before(call.walk)
+            if choice.meetings or choice.passages or again:
+                measurement = Measurement(call, [*choice.meetings, *map(_accumulation, again)], choice.passages)
                 self._running[id(call)] = measurement
                 measurement.hook(call.walk, self._guard)
+
+    def after_optimizer(self, optimizer: torch.optim.Optimizer, number: int) -> None:
+        del optimizer, number
+        self._reached.clear()  # what is in .grad from here on has been used
+
+    def _leaves_reached_before(self, walk: Walk) -> list[int]:
+        """Leaves that an earlier call since the last optimizer step reached; those of this call are noted."""
+        leaves = {int(node): id(leaf) for node, leaf in walk.leaves()}
+        again = [node for node, leaf in leaves.items() if leaf in self._reached]
+        self._reached.update(leaves.values())
+        return again[:MOST_LEAVES]
 
     def backward_ends(self, call: BackwardCall) -> None:
         measurement = self._running.pop(id(call), None)
@@ -92,6 +109,7 @@ class MeasuredFanIns(Observer):
                 self._ended.append(measurement)
 
     def step_ends(self, step: OpenStep) -> None:
+        self._reached.clear()
         for measurement in self._ended:
             if measurement.step < 0 and any(call is measurement.call for call in step.calls):
                 measurement.claim(step.number)
@@ -190,6 +208,11 @@ def choose(walk: Walk) -> list[Meeting]:
     return _most_telling(meetings, [walk.names[meeting.node] == LEAF for meeting in meetings])
 
 
+def _accumulation(leaf: int) -> Meeting:
+    """What a leaf's `.grad` holds already, with what this call brings."""
+    return Meeting(leaf, 0, ((EARLIER_CALLS, 0), (leaf, 0)))
+
+
 def _meeting(walk: Walk, edges: NDArray[np.int64]) -> Meeting:
     pairs = zip(walk.edge_source[edges].tolist(), walk.edge_slot[edges].tolist(), strict=True)
     return Meeting(int(walk.edge_target[edges[0]]), int(walk.edge_input_nr[edges[0]]), tuple(pairs))
@@ -232,12 +255,27 @@ class Measurement:
         """Hook each node that sends a gradient into one of the fan-ins, and each activation."""
         by_source: dict[int, list[tuple[int, int, int]]] = {}
         for number, meeting in enumerate(self.meetings):
+            if meeting.edges[0][0] == EARLIER_CALLS:
+                leaf: Any = walk.nodes[meeting.node]
+                self.handles.append(leaf.register_prehook(_alone(guard(self._accumulating(number, leaf.variable)))))
+                continue
             for place, (source, slot) in enumerate(meeting.edges):
                 by_source.setdefault(source, []).append((slot, number, place))
         for source, edges in by_source.items():
             self.handles.append(walk.nodes[source].register_hook(guard(self._arrival(edges))))
         for node in self.activations:
             self.handles.append(walk.nodes[node].register_hook(guard(self._passing(node))))
+
+    def _accumulating(self, number: int, leaf: torch.Tensor) -> Arrive:
+        reference = weakref.ref(leaf)
+
+        def arrive(gradients: Given, _outputs: Given) -> None:
+            variable = reference()
+            if variable is not None and gradients and gradients[0] is not None and variable.grad is not None:
+                self._arrived(number, 0, variable.grad)
+                self._arrived(number, 1, gradients[0])
+
+        return arrive
 
     def _passing(self, node: int) -> Arrive:
         def passes(gradients: Given, outputs: Given) -> None:
@@ -353,6 +391,11 @@ def _piece(array: Any, at: int) -> NDArray[np.float64]:
     if array.dtype == np.int16:
         piece = (piece.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return piece.astype(np.float64)
+
+
+def _alone(hook: Callable[[Any, Any], None]) -> Callable[[Any], None]:
+    """As a prehook, which is given gradients alone."""
+    return lambda gradients: hook(gradients, ())
 
 
 def _landed(values: torch.Tensor | PinnedCopy) -> torch.Tensor:

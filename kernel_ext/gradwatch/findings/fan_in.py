@@ -14,7 +14,7 @@ from gradwatch.findings.losses import Losses
 from gradwatch.findings.paths import LEAF, Paths
 from gradwatch.findings.words import names as listed_names
 from gradwatch.findings.words import number, percent
-from gradwatch.records import FanIns, Finding
+from gradwatch.records import EARLIER_CALLS, FanIns, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,16 +73,20 @@ def find(session: Session, thresholds: Thresholds) -> Iterator[Finding]:
         long = [each for each in found if len(each.steps) >= LEAST_MEASURED]
         yield from _of_losses(session, paths, long, thresholds)
         yield from _of_residuals(session, paths, long, thresholds)
-        yield from _of_tied(session, paths, long, thresholds)
+        yield from _of_tied(session, paths, [each for each in long if EARLIER_CALLS not in each.sources], thresholds)
+        yield from _of_micro_batches(paths, [each for each in long if EARLIER_CALLS in each.sources], thresholds)
 
 
 def _measured(session: Session) -> dict[int, list[Measured]]:
     known = set(steps_looked_at(session, 1 << 30))
-    found: defaultdict[int, dict[tuple[int, int], list[tuple[int, FanIn]]]] = defaultdict(lambda: defaultdict(list))
+    found: defaultdict[int, dict[tuple[int, int, bool], list[tuple[int, FanIn]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for record in session.reader.records(FanIns):
         if record.step in known:
             for fan_in in record.fan_ins:
-                found[record.graph][fan_in.node, fan_in.input_nr].append((record.step, fan_in))
+                where = fan_in.node, fan_in.input_nr, EARLIER_CALLS in fan_in.sources
+                found[record.graph][where].append((record.step, fan_in))
     return {graph: [_joined(seen) for seen in by_node.values()] for graph, by_node in found.items()}
 
 
@@ -313,6 +317,52 @@ def _of_tied(session: Session, paths: Paths, found: list[Measured], thresholds: 
             site=paths.site(each.sources[small]),
             other_site=paths.site(each.sources[large]),
             **_where(paths, [each]),
+        )
+
+
+# Micro-batches
+
+
+def _of_micro_batches(paths: Paths, found: list[Measured], thresholds: Thresholds) -> Iterator[Finding]:
+    """Of all measured leaves together: what a call brings, against the sum of the calls before it in its step."""
+    of_parameters = [each for each in found if paths.parameters[each.node] >= 0]
+    count = max((len(each.products) for each in of_parameters), default=0)
+    if count < LEAST_MEASURED:
+        return
+    known = [each for each in of_parameters if len(each.products) == count]
+    products = [np.sum([each.products[at] for each in known], axis=0) for at in range(count)]
+    together = Measured(known[0].node, known[0].sources, known[0].steps, products)
+    where: dict[str, Any] = {
+        **_where(paths, [together]),
+        "nodes": [each.node for each in known],
+        "parameters": [paths.parameters[each.node] for each in known],
+        "site": paths.site(len(paths.names) - 1),  # what made the loss
+        "cause": "micro-batch",
+    }
+    ratios, cosines = _ratios(together, 1, 0), together.cosines(0, 1)
+    if len(ratios) == count and ratios.max() <= thresholds.drowned:
+        yield Finding(
+            kind="drowned",
+            severity="warning",
+            title="A backward call is drowned",
+            sentence=(
+                f"A later backward call of a step adds {percent(float(np.median(ratios)))} of the gradient that the "
+                "calls before it brought: its samples teach nothing."
+            ),
+            fix="Weigh every call alike: divide each loss by the same number, once",
+            **where,
+        )
+    elif np.median(cosines) <= thresholds.conflict and cosines.max() <= AGAINST:
+        yield Finding(
+            kind="conflict",
+            severity="note",
+            title="Backward calls conflict",
+            sentence=(
+                "What a later backward call of a step adds to the gradients points against what the calls before it "
+                f"added (cosine {number(float(np.median(cosines)))})."
+            ),
+            fix="Shuffle, so that each micro-batch is like the whole, and look for a wrong sign in one of the losses",
+            **where,
         )
 
 

@@ -210,7 +210,7 @@ def _finding(session: Session, reading: Reading) -> Finding:
         modules=[birth.module] if birth.module >= 0 else [],
         site=_site(session, birth),
         name=birth.name,
-        evidence=_evidence(birth),
+        evidence=[*_evidence(birth), *_healed(session, birth)],
         certainty="measured" if birth.exact else "inferred",
     )
 
@@ -260,6 +260,19 @@ def _evidence(birth: Birth) -> list[str]:
     if made is not None and made.facts.get("given 0", 0) > 0:
         lines.append(f"{made.facts['given 0']:g} of them were given a gradient of exactly 0")
     return lines
+
+
+def _healed(session: Session, birth: Birth) -> list[str]:
+    """Where it became finite again, on ways beside the one that is told."""
+    columns = session.graph_columns(birth.graph) if birth.healed and birth.graph >= 0 else None
+    if columns is None:
+        return []
+    labels = [session.sources_by_id.label(session.site_of(birth.graph, node, project=True)) for node in birth.healed]
+    ops = [
+        f"{columns.name(node)} at {label}" if label else columns.name(node)
+        for node, label in zip(birth.healed, labels, strict=True)
+    ]
+    return [f"finite again after {words.names(ops)}"]
 
 
 def _site(session: Session, birth: Birth) -> int:
