@@ -105,6 +105,16 @@ scenario("a session that a second process writes is followed to its end", LAUNCH
   }
 });
 
+scenario("a gradient is asked why it is as it is, and the selected interpreter answers", LAUNCH, async (workbench) => {
+  await record(workbench.folder, "run.gradwatch", ["--steps", "4"]);
+  const page = await openSession(workbench, "run.gradwatch");
+  const frame = await page.frame();
+  await frame.getByRole("treeitem", { name: /embed\.weight/ }).first().click();
+  await (await page.button("Why?")).click();
+  await page.shows(/its gradient is finite, norm [\d.e-]+ at step 3, reached at every one of 4 steps/);
+  await workbench.screenshot("session-why-dark");
+});
+
 scenario("a source line opens the workspace's file, and once that has changed the recorded text", LAUNCH, async (workbench) => {
   await record(workbench.folder, "run.gradwatch", ["--steps", "4"]);
   const page = await openSession(workbench, "run.gradwatch");

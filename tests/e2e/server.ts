@@ -22,6 +22,7 @@ const SETTINGS = {
   "extensions.autoCheckUpdates": false,
   "extensions.autoUpdate": false,
   "git.openRepositoryInParentFolders": "never",
+  "python.defaultInterpreterPath": places.python,
   "security.workspace.trust.enabled": false,
   "telemetry.telemetryLevel": "off",
   "workbench.colorTheme": "Default Dark Modern",

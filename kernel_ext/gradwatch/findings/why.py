@@ -91,7 +91,7 @@ def _plain(reach: Reach, views: list[ParameterView], step: int | None) -> Findin
         cause="",
         steps=[step, step] if step is not None else [steps[0], steps[-1]] if steps else [],
         parameters=[view.id for view in views],
-        evidence=[_reading(reach, view, step) for view in views[: words.LISTED]],
+        evidence=[_reading(reach, view, step) for view in views[: words.LISTED]] if len(views) > 1 else [],
     )
 
 
