@@ -8,11 +8,12 @@ import { shownSession, type PanelModel, type SessionModel } from "../shared/pane
 import { nameOfParameter } from "../shared/findings";
 import { NOTHING, type Selection } from "../shared/selection";
 import type { Condition } from "../shared/session";
-import { conditionsText, findingsText, shellText } from "../shared/text";
+import { conditionsText, findingsText } from "../shared/text";
 import { announced } from "./announced";
 import { Announce } from "./announce";
 import { conditionFor } from "./break_here";
 import type { CommandBus } from "./command_bus";
+import { MessageLine } from "./components/message_line";
 import { Conditions } from "./conditions";
 import type { Host } from "./host";
 import type { KeyCommand } from "./keyboard";
@@ -158,8 +159,8 @@ function askWhy({ session, values, ask, say }: ActionContext, selection: Selecti
   if (!parameter) return say({ kind: "problem", text: findingsText.whyNoParameter });
   if (values.current?.chooseAbout(parameter.id)) return;
   const name = nameOfParameter(parameter, session.snapshot?.parameters ?? []);
-  say({ kind: "done", text: findingsText.whyAsking(name) });
-  ask("why", { name }).then((text) => say({ kind: "done", text }), () => undefined);
+  say({ kind: "answer", text: findingsText.whyAsking(name) });
+  ask("why", { name }).then((text) => say({ kind: "answer", text }), () => undefined);
 }
 
 function runCommand(command: KeyCommand, context: ActionContext, { breakHere, why }: Pick<Actions, "breakHere" | "why">): void {
@@ -184,15 +185,4 @@ function runCommand(command: KeyCommand, context: ActionContext, { breakHere, wh
     default:
       return values.current?.send(command);
   }
-}
-
-function MessageLine({ message, onDismiss }: { readonly message: Message; readonly onDismiss: () => void }): JSX.Element {
-  return (
-    <div class={`message ${message.kind}`} role={message.kind === "problem" ? "alert" : "status"}>
-      <span>{message.text}</span>
-      <button type="button" class="link" onClick={onDismiss}>
-        {shellText.dismiss}
-      </button>
-    </div>
-  );
 }

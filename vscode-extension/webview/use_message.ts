@@ -1,11 +1,11 @@
-/** One line at the panel's foot: a request that failed, until it is dismissed; a thing done, for a moment. */
+/** One line at the panel's foot: a request that failed or an answer, until it is dismissed; a thing done, for a moment. */
 
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import type { Method } from "../shared/messages";
 import type { Ask } from "./view";
 
 export interface Message {
-  readonly kind: "problem" | "done";
+  readonly kind: "problem" | "answer" | "done";
   readonly text: string;
 }
 

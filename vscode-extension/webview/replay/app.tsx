@@ -8,13 +8,15 @@ import { currentStep, type ReplayModel } from "../../shared/replay_model";
 import { momentNear, SPEEDS, type Speed } from "../../shared/replay_play";
 import { playheadWords, stepWords, titleOf } from "../../shared/replay_words";
 import { NOTHING, type Selection } from "../../shared/selection";
-import { findingsText, replayText as text, shellText } from "../../shared/text";
+import { findingsText, replayText as text } from "../../shared/text";
 import { Announce } from "../announce";
 import type { CommandBus } from "../command_bus";
+import { MessageLine } from "../components/message_line";
 import { FindingList } from "../findings/finding_list";
 import { useFindings, type Chosen } from "../findings/use_findings";
 import { OwnIds, useNewIds } from "../own_ids";
 import { StoreContext, useStored } from "../stored";
+import type { Message } from "../use_message";
 import type { Ask, ViewCommand } from "../view";
 import { chooseComparand, comparands } from "./choose_comparand";
 import { CompareSheet } from "./compare_sheet";
@@ -64,7 +66,8 @@ function Shell({ model, host, actions, commands }: ReplayAppProps): JSX.Element 
   const { width, height } = useSize(root);
   const [speed, setSpeed] = useSpeed();
   const [sheet, setSheet] = useState<Sheet>("none");
-  const [problem, say] = useState("");
+  const [message, setMessage] = useState<Message | null>(null);
+  const [say, answer] = useMemo(() => [(text: string): void => setMessage({ kind: "problem", text }), (text: string): void => setMessage({ kind: "answer", text })] as const, []);
   const comparison = useComparison(actions.ask, model);
   const rank = model.facts?.rank ?? 0;
   const ask = useMemo(() => viewAsk(actions.ask, rank), [actions.ask, rank]);
@@ -77,7 +80,7 @@ function Shell({ model, host, actions, commands }: ReplayAppProps): JSX.Element 
     owner: String(rank),
     onChoose: (placed) => goToFinding(placed, model, actions),
   });
-  const context = { model, actions, speed, sheet, setSheet, say, views, chosen, ask };
+  const context = { model, actions, speed, sheet, setSheet, say, answer, views, chosen, ask };
   const latest = useRef(context);
   latest.current = context;
   const run = useMemo(() => (key: ReplayKey): void => act(key, latest.current), []);
@@ -111,7 +114,7 @@ function Shell({ model, host, actions, commands }: ReplayAppProps): JSX.Element 
           )}
         </>
       )}
-      {problem !== "" && <Problem message={problem} onDismiss={() => say("")} />}
+      {message && <MessageLine message={message} onDismiss={() => setMessage(null)} />}
       <Announce text={announcedOf(model)} occasion={playheadWords(model)} />
     </div>
   );
@@ -140,6 +143,7 @@ interface Context {
   readonly sheet: Sheet;
   readonly setSheet: (sheet: Sheet) => void;
   readonly say: (problem: string) => void;
+  readonly answer: (text: string) => void;
   readonly views: { current: ViewsControl | null };
   readonly chosen: Chosen;
   readonly ask: Ask;
@@ -162,15 +166,15 @@ function goToFinding({ finding }: PlacedFinding, model: ReplayModel, actions: Re
   actions.go(momentNear(model.timeline.steps, model.facts?.rank ?? 0, steps[0]));
 }
 
-function askWhy({ model, chosen, ask, say }: Context, selection: Selection): void {
+function askWhy({ model, chosen, ask, say, answer }: Context, selection: Selection): void {
   const parameter = selection.kind === "parameter" ? model.shown?.snapshot.parameters?.find(({ id }) => id === selection.id) : undefined;
   if (!parameter) return say(findingsText.whyNoParameter);
   const at = findingOfParameter(chosen.findings, parameter.id);
   if (at >= 0) return chosen.choose(at);
   const name = nameOfParameter(parameter, model.shown?.snapshot.parameters ?? []);
-  if (model.offers.why !== true) return say(findingsText.whyInTerminal(name));
-  say(findingsText.whyAsking(name));
-  ask("why", { name }).then(say, (error: unknown) => say(error instanceof Error ? error.message : String(error)));
+  if (model.offers.why !== true) return answer(findingsText.whyInTerminal(name));
+  answer(findingsText.whyAsking(name));
+  ask("why", { name }).then(answer, (error: unknown) => say(error instanceof Error ? error.message : String(error)));
 }
 
 function act(key: ReplayKey, context: Context): void {
@@ -208,15 +212,4 @@ function act(key: ReplayKey, context: Context): void {
 function compareFirst(context: Context): void {
   const [first] = comparands(context.model);
   if (first !== undefined) chooseComparand(first, context);
-}
-
-function Problem({ message, onDismiss }: { readonly message: string; readonly onDismiss: () => void }): JSX.Element {
-  return (
-    <div class="message problem" role="alert">
-      <span>{message}</span>
-      <button type="button" class="link" onClick={onDismiss}>
-        {shellText.dismiss}
-      </button>
-    </div>
-  );
 }
