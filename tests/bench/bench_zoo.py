@@ -3,7 +3,7 @@
 Every tool runs every program whose question it answers, each in a process of its own, and what it printed, warned or
 raised is searched for the line that is marked as the bug. Nothing is timed.
 
-    python tests/bench/bench_zoo.py [--only NAME] [--json FILE]
+    python tests/bench/bench_zoo.py [--only NAME] [--tools TOOL ...] [--json FILE]
 """
 
 from __future__ import annotations
@@ -93,9 +93,13 @@ def with_detect_anomaly(animal: Animal) -> tuple[str, str]:
 def with_mem_tracker(animal: Animal) -> tuple[str, str]:
     """Its peak by class of tensor: it has no lines, so numbers are the most that it says."""
     from torch.distributed._tools.mem_tracker import MemTracker
+    from torch.optim.optimizer import register_optimizer_step_post_hook
 
     tracker: Any = MemTracker()
+    # What its documentation asks of a loop: without it, it ends at the second call of a module.
+    reset = register_optimizer_step_post_hook(lambda *_: tracker.reset_mod_stats())
     said, error = _output(animal, lambda: tracker)
+    reset.remove()
     raises = load(animal).EXPECTED.raises
     if error and not error.startswith(raises or "\0"):
         return "crashed", error
@@ -147,12 +151,13 @@ def table(verdicts: list[Verdict]) -> str:
     """Lay out a row a program and a column a tool, then each tool's counts."""
     rows = {each.program: each.kind for each in verdicts}
     said = {(each.program, each.tool): each for each in verdicts}
-    lines = [f"{'program':32} {'planted':16} " + " ".join(f"{tool:18}" for tool in TOOLS)]
+    tools = list(dict.fromkeys(each.tool for each in verdicts))
+    lines = [f"{'program':32} {'planted':16} " + " ".join(f"{tool:18}" for tool in tools)]
     for program, kind in rows.items():
-        cells = [_cell(said[program, tool]) for tool in TOOLS]
+        cells = [_cell(said[program, tool]) for tool in tools]
         lines.append(f"{program:32} {kind:16} " + " ".join(f"{cell:18}" for cell in cells).rstrip())
     lines.append("")
-    for tool in TOOLS:
+    for tool in tools:
         counts = Counter(each.said for each in verdicts if each.tool == tool and each.said != "not its question")
         listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
         lines.append(f"{tool}: {counts.total()} programs: {listed}")
@@ -166,6 +171,7 @@ def _cell(each: Verdict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="programs with this in their name")
+    parser.add_argument("--tools", nargs="+", choices=list(TOOLS), default=list(TOOLS))
     parser.add_argument("--json", type=Path, help="also write the verdicts here")
     parser.add_argument("--child", nargs=2, metavar=("TOOL", "NAME"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -175,7 +181,7 @@ def main() -> None:
         print(json.dumps(TOOLS[tool][0](animal)))
         return
     chosen = [animal for animal in animals("bugs") if options.only in animal.name]
-    verdicts = [verdict(animal, tool) for animal in chosen for tool in TOOLS]
+    verdicts = [verdict(animal, tool) for animal in chosen for tool in options.tools]
     print(table(verdicts))
     crashes = [f"{each.program}, {each.tool}: {each.text}" for each in verdicts if each.said == "crashed"]
     print("\n".join(crashes))
