@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
 
 from exactness import check_exact, digest
 from gradwatch.capture import births_backward
 from gradwatch.capture.birth_ops import HookedKinds
 from gradwatch.capture.graph import roots_of, walk
+from gradwatch.capture.node_hooks import NodeHooks
 from gradwatch.capture.statistics import StatisticRows
 from gradwatch.findings.causes import cause_of
 from gradwatch.records import Activations, Birth, Operand
@@ -314,23 +316,27 @@ def test_hooks_hold_no_node(monkeypatch: pytest.MonkeyPatch, record: Record) -> 
     """Between backward calls nothing of the watch is left on a graph that the program retains."""
     left: list[int] = []
     hooks: list[Any] = []
+    shared: list[NodeHooks] = []
     watch = births_backward.NodeWatch.watch
 
     def noted(self: Any, watched: Any, *, closely: bool) -> None:
         watch(self, watched, closely=closely)
-        hooks.extend(watched.call.node_hooks)
+        hooks.extend(each for each in watched.call.node_hooks if isinstance(each, RemovableHandle))
+        shared.extend(each for each in watched.call.node_hooks if isinstance(each, NodeHooks))
 
     def program() -> None:
         x = torch.ones(3, requires_grad=True)
         loss = torch.sqrt(x).sum()
         loss.backward(retain_graph=True)
         left.append(sum(each.id in (each.hooks_dict_ref() or {}) for each in hooks))
+        left.append(sum(len(each) for each in shared))
         loss.backward()
 
     monkeypatch.setattr(births_backward.NodeWatch, "watch", noted)
     record(program)
     assert hooks
-    assert left == [0]
+    assert shared
+    assert left == [0, 0]
 
 
 @pytest.mark.gpu

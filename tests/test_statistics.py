@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import platform
 import subprocess
@@ -304,6 +305,12 @@ def test_the_kernel_and_torch_agree_to_the_bit_on_counts_and_closely_on_sums(ker
     np.testing.assert_array_equal(compiled.histogram_codes(), plain.histogram_codes())
 
 
+def _worse_and_worse(dtype: torch.dtype, size: int) -> list[torch.Tensor]:
+    tensors = [torch.ones(size, dtype=dtype) for _ in range(3)]
+    tensors[1][-1], tensors[2][-1] = math.inf, math.nan
+    return tensors
+
+
 @pytest.mark.parametrize("versions", [0, 1])
 def test_every_instruction_set_gives_the_same_bits(
     kernel: Kernel, versions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -313,13 +320,37 @@ def test_every_instruction_set_gives_the_same_bits(
         pytest.skip("MSVC compiles the plain body alone")
     monkeypatch.setenv("CC", f"{' '.join(script.find_compiler())} -DX86_VERSIONS={versions if X86 else 0}")
     other = load_kernel(script.build(tmp_path / script.LIBRARY.name))
-    tables = [StatisticRows(histogram=True, kernel=chosen) for chosen in (kernel, other)]
+    assert other is not None
+    both = (kernel, other)
+    tables = [StatisticRows(histogram=True, kernel=each) for each in both]
     for seed, size in enumerate([9000, 4097, 100, 70_000, 1023]):
         for dtype in FLOATS:
             for rows in tables:
                 rows.add(planted(dtype, size, seed))
+            for each in both:
+                found = [each.level(x.data_ptr(), size, CODES[dtype]) for x in _worse_and_worse(dtype, size)]
+                assert found == [0, 1, 2]
     first, second = (rows._gather(None).tobytes() for rows in tables)
     assert first == second
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, torch.int32], ids=str)
+def test_the_level_of_a_tensor_is_that_of_its_worst_value_wherever_it_stands(
+    rows: StatisticRows, dtype: torch.dtype
+) -> None:
+    for size in SIZES[1:]:
+        for place in {0, size // 2, size - 1}:
+            for worst, level in ((1.0, 0), (-math.inf, 1), (math.inf, 1), (math.nan, 2), (-math.nan, 2)):
+                if level and not dtype.is_floating_point:
+                    continue
+                x = torch.full((size,), torch.finfo(dtype).max if dtype.is_floating_point else 1, dtype=dtype)
+                x[place] = worst
+                assert rows.level_of(x) == level
+                assert rows.level_of(x.expand(2, size)) == level
+    x = torch.tensor([math.inf, math.nan, math.inf], dtype=torch.float64)
+    assert rows.level_of(x) == 2
+    assert rows.level_of(x[::2]) == 1
+    assert len(rows) == 0
 
 
 def test_histogram_codes_give_back_every_count_within_four_and_a_half_percent(rows: StatisticRows) -> None:

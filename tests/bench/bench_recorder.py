@@ -1,10 +1,10 @@
-"""How much longer a training step takes while it is recorded, by detail, on a small GPT of two sizes.
+"""How much longer a training step takes while it is recorded, by detail, on small programs of six kinds.
 
 Blocks of recorded steps alternate with blocks of unrecorded ones in one process. A ratio is the median step of a
 recorded block over the mean of its two unrecorded neighbours'; the table gives the median of the ratios and the
 middle half of them. Times are wall-clock. Run alone on the machine:
 
-    python tests/bench/bench_recorder.py [--rounds N] [--json FILE]
+    python tests/bench/bench_recorder.py [--rounds N] [--only NAME] [--json FILE]
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / 
 
 import gradwatch  # noqa: E402  # found through the path just set
 from gradwatch.records import Detail  # noqa: E402  # as above
-from models import GptSize, gpt  # noqa: E402  # as above
+from models import GptSize, convnet, gpt, lstm, lstm_cell, mlp  # noqa: E402  # as above
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from models import Program
 
 DETAILS: tuple[Detail, ...] = get_args(Detail)
@@ -38,18 +40,31 @@ WARM_UP_STEPS = 3
 
 @dataclass(frozen=True)
 class Size:
-    """A model's size, its number of threads (0: torch's own choice), and timed steps a block."""
+    """A program, its number of threads, and timed steps a block."""
 
     name: str
-    model: GptSize
-    threads: int
+    build: Callable[[], Program]
     steps: int
+    threads: int = 1
+
+
+def _launch_bound_gpt() -> Program:
+    return gpt(GptSize(layers=6, width=32, positions=16, batch=2))
+
+
+def _gpt() -> Program:
+    return gpt(GptSize(layers=6, width=384, positions=256, batch=2, heads=6, vocabulary=5000))
 
 
 SIZES = (
-    Size("launch-bound", GptSize(layers=6, width=32, positions=16, batch=2), threads=1, steps=20),
-    Size("compute-bound", GptSize(layers=6, width=256, positions=128, batch=4, heads=8), threads=0, steps=6),
+    Size("launch-bound gpt", _launch_bound_gpt, steps=20),
+    Size("lstm_cell loop", lambda: lstm_cell(width=128, length=64, batch=8), steps=8),
+    Size("mlp", lambda: mlp(width=512, depth=8, batch=256), steps=8),
+    Size("convnet", lambda: convnet(channels=32, size=32, batch=32), steps=6),
+    Size("lstm", lambda: lstm(width=256, length=64, batch=16), steps=6),
+    Size("gpt", _gpt, steps=3),
 )
+"""The first two are bound by launches: thousands of tiny operations. The others are bound by arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +92,14 @@ class Block:
 
 def main() -> None:
     arguments = _arguments()
-    results = [result for size in SIZES for result in measure(size, arguments.rounds)]
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.rounds} rounds\n")
-    print(f"{'size':14} {'detail':11} {'step ms':>8} {'ratio':>6}  {'middle half':13} {'own':>6} {'bytes/step':>11}")
+    chosen = [size for size in SIZES if arguments.only in size.name]
+    results = [result for size in chosen for result in measure(size, arguments.rounds)]
+    print(f"torch {torch.__version__}, {arguments.rounds} rounds\n")
+    print(f"{'size':16} {'detail':11} {'step ms':>8} {'ratio':>6}  {'middle half':13} {'own':>6} {'bytes/step':>11}")
     for each in results:
         spread = f"{each.ratio_low:.2f} to {each.ratio_high:.2f}"
         print(
-            f"{each.size:14} {each.detail:11} {each.step_ms:8.2f} {each.ratio:6.2f}  {spread:13} "
+            f"{each.size:16} {each.detail:11} {each.step_ms:8.2f} {each.ratio:6.2f}  {spread:13} "
             f"{each.own_cost_share:6.1%} {each.bytes_per_step:11,.0f}"
         )
     if arguments.json:
@@ -99,8 +115,8 @@ def main() -> None:
 def measure(size: Size, rounds: int) -> list[Result]:
     """Measure all details at one size."""
     threads_before = torch.get_num_threads()
-    torch.set_num_threads(size.threads or threads_before)
-    program = gpt(size.model)
+    torch.set_num_threads(size.threads)
+    program = size.build()
     _timed(program, size.steps)  # warms torch up
     blocks: dict[Detail, list[tuple[float, Block]]] = {detail: [] for detail in DETAILS}
     alone: list[float] = [_timed(program, size.steps)]
@@ -155,6 +171,7 @@ def _result(size: Size, detail: Detail, found: list[tuple[float, Block]], alone:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="recorded blocks of each detail (default: 15)")
+    parser.add_argument("--only", default="", metavar="NAME", help="programs with this in their name")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
     return parser.parse_args()
 

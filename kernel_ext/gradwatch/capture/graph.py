@@ -41,6 +41,12 @@ KNOWN_LABELS: dict[str, tuple[Any, str]] = {
 FOREIGN = ("hidden", "a function written in C++: what it saved is not observable")
 """The label of nodes that torch does not tell the fields of: those of extensions."""
 
+_name_of_type: dict[type, str] = {}
+"""Of torch's own ops, which have a type each. Types of custom Functions may be made anew for each call."""
+
+_OF_MANY = ("CppFunction",)
+"""Types that ops of several names share."""
+
 _PREFIXES = ("torch::autograd::", "torch::jit::(anonymous namespace)::")
 
 
@@ -228,9 +234,14 @@ def hides_saved(name: str) -> bool:
 
 def short_name(node: Node) -> str:
     """A node's name without torch's own namespaces."""
-    name = node.name()
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
+    kind = type(node)
+    name = _name_of_type.get(kind)
+    if name is None:
+        name = node.name()
+        for prefix in _PREFIXES:
+            name = name.removeprefix(prefix)
+        if kind.__name__ not in _OF_MANY and not issubclass(kind, torch.autograd.function.BackwardCFunction):
+            _name_of_type[kind] = name
     return name
 
 

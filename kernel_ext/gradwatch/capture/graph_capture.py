@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from gradwatch.capture.held import HELD_CLASSES, bytes_by_class, class_indices, 
 from gradwatch.capture.ledger import SavedRows, read_saved
 from gradwatch.capture.recomputation import NOT_SEEN, runs_a_checkpoint
 from gradwatch.capture.told import say_nothing
-from gradwatch.capture.torch_internals import dual_level, is_compiling, is_functorch
+from gradwatch.capture.torch_internals import dual_level, is_functorch
 from gradwatch.records import TENSOR_CLASSES, NodeLabel
 
 if TYPE_CHECKING:
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from gradwatch.capture.compiled_graphs import CompiledGraphs
     from gradwatch.capture.held import PackFold
     from gradwatch.capture.line_clock import LineClock
+    from gradwatch.capture.node_hooks import Awaited
     from gradwatch.capture.parameters import ParameterTable, Watched
-    from gradwatch.capture.probes import Cost, Probe
     from gradwatch.capture.sites import SiteTable
     from gradwatch.records import CompiledRegion, Graph, Ledger, NoticeKind
 
@@ -240,31 +239,19 @@ def _hiding(hiding: list[tuple[int, int]], seen: frozenset[int], number: int) ->
     return min(reach)[1] if reach and (own_number or number not in seen) else None
 
 
-def hook_nodes(call: BackwardCall, probe: Probe, cost: Cost) -> None:
-    """Hook every node of the call's graph but the leaves, for this call only."""
-    assert call.walk is not None  # noqa: S101 # called after a walk
-    rows, found = call.rows, call.node_rows
-    for position, node in enumerate(call.walk.nodes):
-        if call.walk.names[position] != LEAF:  # NotImplemented has no number either
-            call.node_hooks.append(node.register_prehook(_node_hook(position, rows.add, found, (probe, cost))))
-
-
-def _node_hook(
-    position: int, add: Callable[[torch.Tensor], int], found: list[tuple[int, int]], told: tuple[Probe, Cost]
-) -> Callable[[tuple[torch.Tensor | None, ...]], None]:
-    probe, cost = told
-
-    def prehook(gradients: tuple[torch.Tensor | None, ...]) -> None:
-        if is_compiling() or not probe.enabled:
-            return
-        start = perf_counter_ns()
-        try:
-            found.extend((position, add(gradient)) for gradient in gradients if gradient is not None)
-        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
-            probe.failed()
-        cost.since(start)
-
-    return prehook
+def outputs_of(walk: Walk, outputs: Sequence[Any]) -> dict[int, dict[int, Awaited]]:
+    """Of every node but the leaves: the outputs that gradients can arrive at, in order, by position."""
+    pairs = set(zip(walk.edge_target.tolist(), walk.edge_input_nr.tolist(), strict=True))
+    at = {node: position for position, node in enumerate(walk.nodes)} if outputs else {}
+    for output in outputs:
+        node = output.grad_fn if isinstance(output, torch.Tensor) else output.node
+        if node in at:
+            pairs.add((at[node], output.output_nr))
+    found: dict[int, dict[int, Awaited]] = {}
+    for position, output_nr in sorted(pairs):
+        if walk.names[position] != LEAF:  # NotImplemented has no number either
+            found.setdefault(position, {})[output_nr] = (position, ())
+    return found
 
 
 def overlay_sites(attribution: Attribution, rows: SavedRows) -> None:

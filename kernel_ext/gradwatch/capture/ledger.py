@@ -25,7 +25,7 @@ from gradwatch.capture.nested_tensors import tensors_within
 from gradwatch.capture.pack_hooks import SavedHandle
 from gradwatch.capture.packed import label_of, tensors_of
 from gradwatch.capture.shapes import shape_of
-from gradwatch.capture.torch_internals import is_functorch
+from gradwatch.capture.torch_internals import SavedTensor, is_functorch
 from gradwatch.records import NodeLabel
 
 if TYPE_CHECKING:
@@ -181,7 +181,11 @@ def read_saved(nodes: list[Node], is_over: Callable[[], bool] | None = None) -> 
             rows.read = position
             break
         for role, attribute in raw_fields(type(node)):
-            _read_field(rows, position, role, raw_field(node, attribute))
+            raw = raw_field(node, attribute)
+            if type(raw) is SavedTensor:  # nearly all: without a call in between
+                _read_saved(rows, position, role, raw)
+            else:
+                _read_field(rows, position, role, raw)
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             _read_ctx(rows, position, node)
     return rows
@@ -216,6 +220,9 @@ def _read_saved(rows: SavedRows, node: int, role: str, raw: Any) -> None:
     try:
         data = raw.data
     except RuntimeError:  # released between the walk and here, by another thread's backward
+        return
+    if type(data) is torch.Tensor and getattr(raw, "unpack_hook", None) is None:  # nearly all
+        rows.add(node, role, data)
         return
     if type(data) is SavedHandle:
         rows.sites[node] = data.sites

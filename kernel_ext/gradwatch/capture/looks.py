@@ -34,14 +34,8 @@ def level_now(tensor: Tensor | None) -> int | None:
     """How bad a tensor on the CPU is; None for what has no such values, or cannot be read without waiting."""
     if tensor is None or not can_be_bad(tensor) or not tensor.is_cpu:
         return None
-    rows = _scratch.rows
-    try:
-        number = rows.add(tensor)
-        if number < 0:
-            return None
-        return rows.level(number)
-    finally:
-        rows.clear()
+    level = _scratch.rows.level_of(tensor)
+    return None if level < 0 else level
 
 
 def can_be_bad(tensor: Tensor) -> bool:

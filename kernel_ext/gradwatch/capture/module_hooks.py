@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import nn
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
+    from torch.autograd.graph import Node
+
     from gradwatch.capture.backward import BackwardCall
     from gradwatch.capture.modules import ModuleTable
     from gradwatch.capture.observers import Observers
@@ -46,6 +49,12 @@ def _class_inputs(storages: StorageClasses, arguments: Any) -> None:
                 storages.add_input(tensor)
 
 
+Noted: TypeAlias = "tuple[int, int, type]"
+"""A module output: which output of its node, its id, and the node's type."""
+
+MOST_NOTED = 16_384
+"""Nodes after which those noted before as many are forgotten: a graph that old and not yet run is left out."""
+
 INSIDE_TRANSFORM = (
     "Modules were called inside a functorch transform (torch.func): the gradients of their outputs there are not "
     "observable."
@@ -53,7 +62,13 @@ INSIDE_TRANSFORM = (
 
 
 class OutputGradients:
-    """Hooks on the nodes of module outputs. An output that several modules return is hooked once."""
+    """Which nodes made what modules returned, by sequence number, so that their gradients are read in backward.
+
+    NOTE [Outputs of several threads]
+    Numbers are counted per thread. While one thread alone runs modules, a number names a node, and nothing is done
+    to the node until a backward call reaches it. From the first module call of another thread on, nodes are hooked
+    as they are made: a number would not say whose it is.
+    """
 
     def __init__(self, probe: Probe, cost: Cost, current: Callable[[], BackwardCall | None]) -> None:
         self._probe = probe
@@ -62,6 +77,10 @@ class OutputGradients:
         self._handles: list[Any] = []
         self._calls: dict[int, int] = {}
         self._last: tuple[Any, int, list[int]] | None = None
+        self._thread = -1
+        self._several = False
+        self._noted: dict[int, list[Noted]] = {}
+        self._noted_before: dict[int, list[Noted]] = {}
         self.tell_once: Callable[[NoticeKind, str], None] = say_nothing
 
     def watch(self, table: ModuleTable, module: int, output: Any) -> None:
@@ -74,6 +93,7 @@ class OutputGradients:
 
     def _watch(self, table: ModuleTable, module: int, output: Iterable[tuple[str, torch.Tensor]]) -> None:
         call = -1
+        notes = self._notes()
         for path, tensor in output:
             if is_functorch(tensor):
                 self.tell_once("not observable", INSIDE_TRANSFORM)
@@ -83,7 +103,49 @@ class OutputGradients:
                 continue
             if call < 0:
                 call = self._calls[module] = self._calls.get(module, -1) + 1
-            self._hook(node, tensor.output_nr, table.output(module, path, call))
+            subject = table.output(module, path, call)
+            if notes:
+                self._note(node, tensor.output_nr, subject)
+            else:
+                self._hook(node, tensor.output_nr, subject)
+
+    def _notes(self) -> bool:
+        """Whether a number names a node: see NOTE [Outputs of several threads]."""
+        if self._several:
+            return False
+        thread = threading.get_ident()
+        if self._thread < 0:
+            self._thread = thread
+        self._several = thread != self._thread
+        return not self._several
+
+    def _note(self, node: Any, output_nr: int, subject: int) -> None:
+        number = node._sequence_nr()
+        noted = self._noted.get(number)
+        if noted is not None:
+            noted.append((output_nr, subject, node.__class__))
+            return
+        if len(self._noted) >= MOST_NOTED:
+            self._noted_before, self._noted = self._noted, {}
+        self._noted[number] = [(output_nr, subject, node.__class__)]
+
+    def forget_older(self) -> None:
+        """A step ended: outputs of the one before it are forgotten, as the modules of its nodes are."""
+        self._noted_before, self._noted = self._noted, {}
+
+    def awaited(self, thread: int | None, nodes: list[Node], numbers: list[int]) -> dict[int, dict[int, list[int]]]:
+        """Module outputs that `nodes` made, whose `numbers` are of `thread`: ids by position and output."""
+        found: dict[int, dict[int, list[int]]] = {}
+        latest, before = self._noted, self._noted_before
+        if thread != self._thread or not (latest or before):
+            return found
+        for position, number in enumerate(numbers):
+            noted = latest.get(number) or before.get(number)
+            if noted is not None and noted[0][2] is type(nodes[position]):
+                outputs = found[position] = {}
+                for output_nr, subject, _ in noted:
+                    outputs.setdefault(output_nr, []).append(subject)
+        return found
 
     def _hook(self, node: Any, output_nr: int, subject: int) -> None:
         last = self._last
@@ -127,6 +189,7 @@ class OutputGradients:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._noted, self._noted_before = {}, {}
 
 
 class ModuleHooks:

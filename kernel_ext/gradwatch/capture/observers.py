@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from gradwatch.capture.probes import Cost, Probe
+from gradwatch.capture.probes import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,10 +85,12 @@ EVENTS = (
 class Observers:
     """Hands each event to the observers that wait for it, one by one, each behind a switch of its own."""
 
-    def __init__(self, observers: Sequence[Observer], tell: Callable[[Notice], None], cost: Cost) -> None:
-        self._cost = cost
+    def __init__(self, observers: Sequence[Observer], tell: Callable[[Notice], None]) -> None:
         self._all = [(each, Probe(each.name, tell)) for each in observers]
-        self._waiting = {event: [pair for pair in self._all if _overrides(pair[0], event)] for event in EVENTS}
+        self._waiting = {
+            event: [(getattr(observer, event), probe) for observer, probe in self._all if _overrides(observer, event)]
+            for event in EVENTS
+        }
 
     def start(self, recording: Recording) -> None:
         for observer, probe in self._all:
@@ -105,18 +106,13 @@ class Observers:
         return bool(self._waiting[event])
 
     def tell(self, event: str, *what: Any) -> None:
-        """Hand on an event, one of EVENTS."""
-        waiting = self._waiting[event]
-        if not waiting:
-            return
-        start = perf_counter_ns()
-        for observer, probe in waiting:
+        """Hand on an event, one of EVENTS. Whoever calls adds the time to the recording's cost."""
+        for method, probe in self._waiting[event]:
             if probe.enabled:
                 try:
-                    getattr(observer, event)(*what)
+                    method(*what)
                 except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
                     probe.failed()
-        self._cost.since(start)
 
     def _guarded(self, probe: Probe, body: Callable[[], None]) -> None:
         try:

@@ -14,7 +14,8 @@ from gradwatch.capture.backward import BackwardCall, BackwardCalls
 from gradwatch.capture.compiled_backward import NO_HOOKS, CompiledBackward, uses_compiled_autograd
 from gradwatch.capture.compiled_graphs import CompiledGraphs
 from gradwatch.capture.deep_graphs import sweep
-from gradwatch.capture.graph_capture import GraphCapture, Lines, hook_nodes
+from gradwatch.capture.graph import roots_of, walk
+from gradwatch.capture.graph_capture import GraphCapture, Lines, outputs_of, why_unobservable
 from gradwatch.capture.held import PackFold
 from gradwatch.capture.line_clock import LineClock
 from gradwatch.capture.lines import CallSites
@@ -24,6 +25,7 @@ from gradwatch.capture.module_hooks import ModuleHooks, OutputGradients
 from gradwatch.capture.modules import ModuleTable
 from gradwatch.capture.monitoring import is_supported
 from gradwatch.capture.names import Namer
+from gradwatch.capture.node_hooks import NodeHooks
 from gradwatch.capture.observed import observers_of
 from gradwatch.capture.observers import Observers
 from gradwatch.capture.optimizers import OptimizerHooks
@@ -98,7 +100,7 @@ class Recording:
         self.trace: ForwardTrace | None = None
         self.trials: Trials | None = None
         self.wants_details = False
-        self.observers = Observers(observers_of(detail), self._tell, self.cost)
+        self.observers = Observers(observers_of(detail), self._tell)
         self.calls = BackwardCalls(self._begin, self._end, self._failed)
         self.steps = Steps(self._step_ended, self._optimizes, self.parameters.versions)
         self.module_hooks = ModuleHooks(self.modules, self._probes["module"], self.cost, self._module_call_site)
@@ -264,6 +266,7 @@ class Recording:
                 ):
                     self.pack_hooks = self.graph.pack_fold = None
                 self._read_graph(call, outputs)
+                self._hook_nodes(call, outputs)
                 if self._discovers and not self._held:
                     call.outputs = outputs
                 if call.is_outermost:
@@ -332,8 +335,28 @@ class Recording:
             self._replay_packs()
             if self._held or (self._discovers and not len(self.parameters)):
                 self.graph.read(call, outputs)
-            if self.detail == "nodes" and call.walk is not None and not compiled_autograd():
-                hook_nodes(call, self._probes["node gradient"], self.cost)
+        except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
+            probe.failed()
+
+    def _hook_nodes(self, call: BackwardCall, outputs: Sequence[Any]) -> None:
+        """Read the gradients of module outputs, and at `nodes` of every node that was walked."""
+        modules = self.module_hooks.outputs
+        probe = self._probes["node gradient" if self.detail == "nodes" else "module gradient"]
+        if modules is None or not probe.enabled or compiled_autograd() or why_unobservable(outputs) is not None:
+            return
+        try:
+            walked = call.walk or walk(roots_of(outputs))
+            owner = self.module_hooks.intervals.owner(call.thread)
+            by_module = modules.awaited(owner, walked.nodes, walked.numbers.tolist())
+            every = outputs_of(walked, outputs) if self.detail == "nodes" and call.walk is not None else {}
+            for position, found in by_module.items():
+                own = every.setdefault(position, {})
+                for output_nr, subjects in found.items():
+                    own[output_nr] = (own.get(output_nr, (-1, ()))[0], subjects)
+            hooks = NodeHooks(call, (probe, self.cost))
+            call.node_hooks.append(hooks)
+            for position, awaited in every.items():
+                hooks.add(walked.nodes[position], awaited)
         except Exception:  # noqa: BLE001 # whatever failed is ours, never the program's
             probe.failed()
 
@@ -353,8 +376,10 @@ class Recording:
         self.cost.since(start)
 
     def _failed(self, call: BackwardCall, error: BaseException) -> None:
+        start = perf_counter_ns()
         with unseen():
             self.observers.tell("backward_fails", call, error)
+        self.cost.since(start)
 
     def program_failed(self, error: BaseException) -> None:
         """The program raised an error that ends it, or the block that is recorded."""
@@ -520,6 +545,8 @@ class Recording:
         if not self.calls.active:
             self.graph.lines.forget_before(self._marks)
             self._marks = self.module_hooks.intervals.marks()
+            if self.module_hooks.outputs is not None:
+                self.module_hooks.outputs.forget_older()
         if self._on:
             self.observers.tell("step_begins", self.steps.number)
 

@@ -70,6 +70,7 @@ class StatisticRows:
         self.histogram = histogram
         if self._kernel is not None:
             self._read_held, self._read = self._kernel.statistics_held, self._kernel.statistics
+            self._level_held, self._level = self._kernel.level_held, self._kernel.level
         self.clear()
 
     @property
@@ -205,6 +206,18 @@ class StatisticRows:
     def level(self, number: int) -> int:
         """Of a CPU row that was added: 2 where there is a NaN, else 1 where there is an Inf, else 0."""
         return self._arena.level(number)
+
+    def level_of(self, tensor: Tensor) -> int:
+        """`level` of a CPU tensor, without a row where the kernel reads it as it lies; -1: it is not observable."""
+        data, code, contiguous = self._locate(tensor)
+        if contiguous:
+            count = tensor.numel()
+            return (self._level_held if count <= SMALL else self._level)(data, count, code)
+        try:
+            number = self.add(tensor)
+            return number if number < 0 else self.level(number)
+        finally:
+            self.clear()
 
     @property
     def pending(self) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-ABI = 1
+ABI = 2
 HISTOGRAM = 256
 """Or-ed onto a dtype code: with a histogram."""
 
@@ -47,6 +47,7 @@ _POINTER, _INT64, _INT, _DOUBLE = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int,
 _ARGUMENTS: dict[str, list[Any]] = {
     "gw_abi": [],
     "gw_statistics": [_POINTER, _INT64, _INT, _POINTER],
+    "gw_level": [_POINTER, _INT64, _INT],
     "gw_repeated": [_POINTER, _INT64, _INT, _INT64, _POINTER],
     "gw_statistics_many": [_INT64, _POINTER, _POINTER, _POINTER, _POINTER],
     "gw_strided": [_POINTER, _INT, _POINTER, _POINTER, _INT, _INT64, _POINTER],
@@ -56,12 +57,17 @@ _ARGUMENTS: dict[str, list[Any]] = {
 }
 
 
+_RELEASING = ("statistics", "level", "repeated", "statistics_many", "strided", "bytes", "sample", "update")
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The functions of statistics_kernel.c. `statistics_held` keeps the interpreter lock, the others let it go."""
+    """The functions of statistics_kernel.c. Those named `_held` keep the interpreter lock, the others let it go."""
 
     statistics_held: Callable[..., int]
+    level_held: Callable[..., int]
     statistics: Callable[..., int]
+    level: Callable[..., int]
     repeated: Callable[..., int]
     many: Callable[..., int]
     strided: Callable[..., int]
@@ -88,10 +94,8 @@ def load_kernel(path: Path = LIBRARY) -> Kernel | None:
             return None
         return Kernel(
             _function(held, "gw_statistics"),
-            *(
-                _function(library, f"gw_{name}")
-                for name in ("statistics", "repeated", "statistics_many", "strided", "bytes", "sample", "update")
-            ),
+            _function(held, "gw_level"),
+            *(_function(library, f"gw_{name}") for name in _RELEASING),
         )
     except (OSError, AttributeError):  # built for another machine, or not ours
         return None
@@ -159,8 +163,9 @@ def fill_row(row: NDArray[np.void], state: NDArray[np.float64], count: int, *, h
     for name in ("min", "max"):
         row[name] = values[name] if finite else np.nan
     row["sum"], row["l1"] = values["sum"], values["l1"]
-    wide = np.hypot(np.sqrt(values["big"]) / BIG_SCALE, np.sqrt(values["small"]) / SMALL_SCALE)
-    row["l2"] = np.hypot(np.sqrt(values["squares"]), wide)
+    with np.errstate(over="ignore"):  # a norm beyond the range of float64 is Inf
+        wide = np.hypot(np.sqrt(values["big"]) / BIG_SCALE, np.sqrt(values["small"]) / SMALL_SCALE)
+        row["l2"] = np.hypot(np.sqrt(values["squares"]), wide)
     row["has_histogram"] = int(histogram)
     row["histogram"] = state[len(STATE) :].astype(np.uint64)
 

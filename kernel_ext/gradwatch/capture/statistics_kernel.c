@@ -41,7 +41,7 @@
 #endif
 
 enum {
-    ABI = 1,
+    ABI = 2,
     LANES = 16,
     GROUP = 4 * LANES, /* four values are added as a tree before they join a lane's sum */
     BLOCK = 4096,
@@ -537,6 +537,75 @@ EXPORT int gw_repeated(const void *data, int64_t n, int code, int64_t repeat, st
     add_values(data, n, code & 255, &s);
     finish(&s, n, repeat, out);
     return 0;
+}
+
+/* ---- the worst value alone ------------------------------------------------------------------- */
+
+#define HIGHEST(TYPE, MASK) \
+    do { \
+        const TYPE *u = (const TYPE *)data + at; \
+        TYPE high = 0; \
+        for (int i = 0; i < count; i++) { \
+            TYPE a = (TYPE)(u[i] & (MASK)); \
+            high = a > high ? a : high; \
+        } \
+        found = high; \
+    } while (0)
+
+INLINE int find_level(const void *data, int64_t n, int type) {
+    int level = 0;
+    uint64_t found = 0, infinity = type == F32 ? F32_INF : type == F64 ? F64_INF : type == BF16 ? 0x7f80u : 0x7c00u;
+    if (type > F16) return 0;
+    for (int64_t at = 0; at < n && level < 2; at += BLOCK) {
+        int count = n - at < BLOCK ? (int)(n - at) : BLOCK;
+        if (type == F32)
+            HIGHEST(uint32_t, 0x7fffffffu);
+        else if (type == F64)
+            HIGHEST(uint64_t, 0x7fffffffffffffffull);
+        else
+            HIGHEST(uint16_t, 0x7fffu);
+        if (found >= infinity) level = found > infinity ? 2 : 1;
+    }
+    return level;
+}
+
+typedef int (*level_function)(const void *, int64_t, int);
+#if X86_VERSIONS >= 2
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) static int find_level_avx512(const void *data, int64_t n,
+                                                                                          int type) {
+    return find_level(data, n, type);
+}
+#endif
+#if X86_VERSIONS >= 1
+__attribute__((target("avx2"))) static int find_level_avx2(const void *data, int64_t n, int type) {
+    return find_level(data, n, type);
+}
+#endif
+static int find_level_plain(const void *data, int64_t n, int type) { return find_level(data, n, type); }
+
+static level_function choose_level(void) {
+#if X86_VERSIONS >= 1
+    __builtin_cpu_init();
+#endif
+#if X86_VERSIONS >= 2
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        return find_level_avx512;
+#endif
+#if X86_VERSIONS >= 1
+    if (__builtin_cpu_supports("avx2")) return find_level_avx2;
+#endif
+    return find_level_plain;
+}
+
+static level_function find_level_chosen; /* two threads that choose at once choose the same */
+
+/* How bad the worst value of a tensor is: 2 where there is a NaN, else 1 where there is an Inf, else 0;
+ * -1 for what is refused. One pass over the bits, which ends at the first block with a NaN. */
+EXPORT int gw_level(const void *data, int64_t n, int code) {
+    int type = code & 255;
+    if (refused(data, n, type)) return -1;
+    if (!find_level_chosen) find_level_chosen = choose_level();
+    return find_level_chosen(data, n, type);
 }
 
 EXPORT int gw_statistics(const void *data, int64_t n, int code, struct row *out) {

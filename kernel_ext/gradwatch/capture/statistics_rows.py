@@ -43,6 +43,7 @@ class Arena:
 
     def __init__(self) -> None:
         self._chunks: list[NDArray[np.uint64]] = []
+        self._words_of: list[memoryview] = []
         self.addresses: list[int] = []
         self._growing = Lock()
         self.clear()
@@ -58,6 +59,7 @@ class Arena:
             while number >= len(self.addresses):
                 chunk = np.zeros((CHUNK, _WORDS), np.uint64)
                 self._chunks.append(chunk)
+                self._words_of.append(memoryview(_flat(chunk)))
                 start = chunk.ctypes.data
                 self.addresses.extend(range(start, start + CHUNK * ROW.itemsize, ROW.itemsize))
         return self.addresses[number]
@@ -76,8 +78,9 @@ class Arena:
 
     def level(self, number: int) -> int:
         """2 where a row has counted a NaN, else 1 where it has an Inf, else 0."""
-        words = self._chunks[number // CHUNK][number % CHUNK]
-        return 2 if words[_NAN] else int(words[_INF] != 0)
+        words = self._words_of[number // CHUNK]  # numpy takes 0.2 µs for one number
+        at = number % CHUNK * _WORDS
+        return 2 if words[at + _NAN] else int(words[at + _INF] != 0)
 
     def used(self) -> int:
         """How many rows were taken."""
@@ -118,6 +121,10 @@ class Arena:
         return found
 
 
+def _flat(chunk: Any) -> Any:
+    return chunk.reshape(-1)
+
+
 def empty_row(zeros: int, *, histogram: bool) -> NDArray[np.void]:
     """Return the row, shape (1,), of a tensor with so many zeros and nothing else."""
     row = np.zeros(1, ROW)
@@ -131,11 +138,12 @@ def merge_into(row: NDArray[np.void], other: NDArray[np.void]) -> None:
     """Add what `other` counted to `row`; both of shape (1,)."""
     for name in COUNTS:
         row[name] += other[name]
-    for name in ("sum", "l1"):
-        row[name] += other[name]
+    with np.errstate(over="ignore", invalid="ignore"):  # as in scale_row; Inf less Inf is NaN
+        for name in ("sum", "l1"):
+            row[name] += other[name]
+        row["l2"] = np.hypot(row["l2"], other["l2"])
     row["min"] = np.fmin(row["min"], other["min"])
     row["max"] = np.fmax(row["max"], other["max"])
-    row["l2"] = np.hypot(row["l2"], other["l2"])
     row["histogram"] += other["histogram"]
     row["has_histogram"] |= other["has_histogram"]
 
@@ -144,9 +152,10 @@ def scale_row(row: NDArray[np.void], repeat: int) -> None:
     """Make `row` stand for a tensor in which every value read stands `repeat` times."""
     for name in (*COUNTS, "histogram"):
         row[name] *= np.uint64(repeat)
-    for name in ("sum", "l1"):
-        row[name] *= float(repeat)
-    row["l2"] *= np.sqrt(float(repeat))
+    with np.errstate(over="ignore"):  # sums beyond the range of float64 are Inf
+        for name in ("sum", "l1"):
+            row[name] *= float(repeat)
+        row["l2"] *= np.sqrt(float(repeat))
 
 
 def negate_row(row: NDArray[np.void]) -> None:

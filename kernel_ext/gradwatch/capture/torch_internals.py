@@ -52,6 +52,9 @@ def dual_level() -> int:
     return getattr(torch.autograd.forward_ad, "_current_level", -1)
 
 
+SavedTensor: type = _C._autograd.SavedTensor
+"""What a node's `_raw_saved_` field holds."""
+
 hook_stack: Any = _C._autograd
 """The module that keeps the stack of saved-tensor hooks: `_push_`, `_pop_`, `_top_saved_tensors_default_hooks`."""
 

@@ -31,6 +31,9 @@ QUEUE_BYTES = 64 << 20
 _PATIENCE_S = 0.05
 _FLUSH_BYTES = 256 << 10
 _LARGEST_PENDING_BYTES = 1 << 20
+_REST_S = 0.02
+"""How long the thread lets records gather before it looks again: each of its wake-ups takes the interpreter lock from
+the program."""
 _SHORTEST_INTERVAL_S = 0.1
 _LONGEST_INTERVAL_S = 1.0
 _INTERVAL_GROWTH = 0.1 / 3600
@@ -93,6 +96,8 @@ class SessionWriter:
         self._out_of_patience = False
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._urgent = threading.Event()
+        self._has_taken = False
         self._chunks = ChunkWriter(run)
         self._series: SeriesWriter | None = SeriesWriter()
         self._file = create_file(self.path, self._chunks.opening, overwrite=overwrite)
@@ -148,6 +153,7 @@ class SessionWriter:
             return self._queue.empty()
         flush = _Flush()
         self._queue.put(flush)
+        self._urgent.set()
         return self._wait_for(flush.done, timeout) and self.failed is None
 
     def close(self, finish: Finish) -> None:
@@ -155,6 +161,7 @@ class SessionWriter:
         if not self._usable(even_failed=True):
             return
         self._hand_over(_Close(finish))
+        self._urgent.set()
         self._closed = True
         if self._thread is None:
             self._serve()
@@ -225,13 +232,19 @@ class SessionWriter:
         while not isinstance(item := self._next_item(), _Close):
             self._guarded(lambda item=item: self._take(item))
             if isinstance(item, _Flush):
+                self._urgent.clear()
                 item.done.set()
         self._guarded(lambda: self._finish(item.finish))
         self._file.close()
 
     def _next_item(self) -> _Handed | _StepEnd | _Flush | _Close | None:
         with contextlib.suppress(queue.Empty):
-            return self._queue.get(timeout=self._pace.seconds_left())
+            if self._queue.empty() and self._has_taken:
+                self._has_taken = False
+                self._urgent.wait(_REST_S)
+            item = self._queue.get(timeout=self._pace.seconds_left())
+            self._has_taken = True
+            return item
         return None
 
     def _take(self, item: _Handed | _StepEnd | _Flush | None) -> None:
