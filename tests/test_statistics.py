@@ -334,6 +334,33 @@ def test_every_instruction_set_gives_the_same_bits(
     assert first == second
 
 
+@pytest.mark.parametrize("versions", [0, 1, 2])
+def test_blocks_of_every_kind_beside_each_other_agree_with_a_float64_reference(
+    versions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = build_script()
+    if script.find_compiler()[0].endswith("cl"):
+        pytest.skip("MSVC compiles the plain body alone")
+    monkeypatch.setenv("CC", f"{' '.join(script.find_compiler())} -DX86_VERSIONS={versions if X86 else 0}")
+    rows = StatisticRows(histogram=True, kernel=load_kernel(script.build(tmp_path / script.LIBRARY.name)))
+    for seed in range(12):
+        x = _blocks_of_every_kind(np.random.default_rng(seed))
+        assert_row(
+            rows, rows.add(torch.from_numpy(x)), x.astype(np.float64), torch.finfo(torch.float32).smallest_normal
+        )
+
+
+def _blocks_of_every_kind(random: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Blocks of 4096 in any order: regular, of one, some and all exponents, huge, tiny, with zeros, NaN and Inf."""
+    normal = random.standard_normal((8, 4096))
+    kinds = [normal[0], normal[1] * 1e20, normal[2] * 1e-20, normal[3] * 1e-43]
+    kinds += [np.ones(4096), np.exp2(random.uniform(-20, 20, 4096)), np.exp2(random.uniform(-149, 127, 4096))]
+    kinds += [np.where(random.random(4096) < share, 0.0, normal[4]) for share in (0.01, 0.5, 0.999, 1.0)]
+    kinds += [np.where(random.random(4096) < 0.01, bad, normal[5]) for bad in (np.nan, np.inf, -np.inf)]
+    order = random.permutation(len(kinds))
+    return np.concatenate([*(kinds[i] for i in order), normal[6][: random.integers(1, 4096)]]).astype(np.float32)
+
+
 @pytest.mark.parametrize("dtype", [*FLOATS, torch.int32], ids=str)
 def test_the_level_of_a_tensor_is_that_of_its_worst_value_wherever_it_stands(
     rows: StatisticRows, dtype: torch.dtype

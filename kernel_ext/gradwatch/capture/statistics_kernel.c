@@ -1,8 +1,8 @@
 /* Statistics of one tensor in one reading pass; called through ctypes, tied to no Python and no torch.
  *
- * Values are taken block by block, small enough to stay in the first-level cache. Each block is swept a
- * few times: its range first (integers only), then its sums, then what its range makes necessary
- * (zeros, non-finite values, histogram). Every sum runs in LANES independent partial sums written out
+ * Values are taken block by block, small enough to stay in the first-level cache, while the next block is
+ * called into it. A block is swept for its range and sums, then for what its range makes necessary (zeros,
+ * non-finite values, sums in double, histogram). Every sum runs in LANES independent partial sums written out
  * in the source, so the compiler needs no licence to reorder arithmetic, and every machine gets the
  * same bits. Compile without -ffast-math: linked into a shared object it turns denormals off for the
  * whole process. Contraction into fused multiply-add must be off (see build_statistics.py).
@@ -39,6 +39,17 @@
 #define X86_VERSIONS 0
 #endif
 #endif
+enum { PLAIN, AVX2, AVX512 }; /* which body is being compiled: a constant in each */
+#define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,popcnt")))
+#define TARGET_AVX2 __attribute__((target("avx2,popcnt")))
+#if X86_VERSIONS
+#include <immintrin.h>
+#endif
+#if defined(__GNUC__) || defined(__clang__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)0)
+#endif
 
 enum {
     ABI = 2,
@@ -51,7 +62,9 @@ enum {
     SAMPLE_RUN = 16,
     SAMPLE_ALL = SAMPLE_CELLS * SAMPLE_RUN, /* up to here every element is in the sample */
     MAX_DIMENSIONS = 64,
-    SWEPT_EXPONENTS = 40 /* more distinct exponents in a block are counted in tables */
+    SWEPT_EXPONENTS = 40, /* more distinct exponents in a block are counted in tables */
+    LINE = 64, /* bytes of a cache line */
+    STEP = 1024 /* bytes in 16 vectors of AVX-512, 32 of AVX2 */
 };
 
 /* Codes of element types; the caller's low byte. HISTOGRAM is or-ed onto them. */
@@ -73,6 +86,7 @@ struct state {
     uint64_t zeros, nan, inf, subnormals;
     double min, max, sum, l1, squares, big, small;
     int with_histogram;
+    int cautious; /* the last block was no regular one: the next one is likely to be none either */
     uint64_t histogram[BINS];
 };
 
@@ -98,6 +112,17 @@ INLINE double sum_float_lanes(const float *lanes) {
     double sum[LANES];
     for (int j = 0; j < LANES; j++) sum[j] = lanes[j];
     return sum_lanes(sum);
+}
+
+/* What is read after a block: where it begins, and bytes an element. It is called into the cache while this one is
+ * swept: sweeps of what is in the cache would leave the memory idle. */
+struct ahead {
+    const char *data;
+    int bytes;
+};
+
+INLINE void prefetch(struct ahead ahead, int i) {
+    for (int k = 0; k < GROUP * ahead.bytes; k += LINE) PREFETCH(ahead.data + i * ahead.bytes + k);
 }
 
 /* ---- 32-bit floats ------------------------------------------------------------------------- */
@@ -133,26 +158,71 @@ INLINE struct range32 find_range32(const uint32_t *RESTRICT u, int n) {
     return range;
 }
 
-/* Sums of a block whose squares neither over- nor underflow in float. */
-INLINE void add_sums32(const float *RESTRICT x, int n, struct state *s) {
-    float sum[LANES] = {0}, l1[LANES] = {0}, squares[LANES] = {0};
+/* What one sweep finds out of a block of floats: right where all are finite and `l1` is too, and no square over- or
+ * underflows in float. The sums are those of LANES partial sums. */
+struct sweep32 {
+    float min, max, low; /* low: the smallest magnitude */
+    double sum, l1, squares;
+};
+
+INLINE float lesser(float a, float b) { return a < b ? a : b; }
+INLINE float greater(float a, float b) { return a > b ? a : b; }
+
+INLINE struct sweep32 sweep32(const float *RESTRICT x, int n, struct ahead ahead) {
+    float sum[LANES] = {0}, l1[LANES] = {0}, squares[LANES] = {0}, min[LANES], max[LANES], low[LANES];
     int i = 0;
-    for (; i + GROUP <= n; i += GROUP)
+    for (int j = 0; j < LANES; j++) min[j] = low[j] = INFINITY, max[j] = -INFINITY;
+    for (; i + GROUP <= n; i += GROUP) {
+        prefetch(ahead, i);
         for (int j = 0; j < LANES; j++) {
             float a = x[i + j], b = x[i + LANES + j], c = x[i + 2 * LANES + j], d = x[i + 3 * LANES + j];
+            float p = fabsf(a), q = fabsf(b), r = fabsf(c), t = fabsf(d);
             sum[j] += (a + b) + (c + d);
-            l1[j] += (fabsf(a) + fabsf(b)) + (fabsf(c) + fabsf(d));
+            l1[j] += (p + q) + (r + t);
             squares[j] += (a * a + b * b) + (c * c + d * d);
+            min[j] = lesser(lesser(lesser(a, b), lesser(c, d)), min[j]);
+            max[j] = greater(greater(greater(a, b), greater(c, d)), max[j]);
+            low[j] = lesser(lesser(lesser(p, q), lesser(r, t)), low[j]);
         }
-    s->sum += sum_float_lanes(sum);
-    s->l1 += sum_float_lanes(l1);
-    s->squares += sum_float_lanes(squares);
-    for (; i < n; i++) {
-        double a = x[i];
-        s->sum += a;
-        s->l1 += fabs(a);
-        s->squares += a * a;
     }
+    struct sweep32 s = {INFINITY, -INFINITY, INFINITY, sum_float_lanes(sum), sum_float_lanes(l1), sum_float_lanes(squares)};
+    for (int j = 0; j < LANES; j++) {
+        s.min = lesser(min[j], s.min);
+        s.max = greater(max[j], s.max);
+        s.low = lesser(low[j], s.low);
+    }
+    for (; i < n; i++) {
+        float a = x[i];
+        s.sum += a;
+        s.l1 += fabsf(a);
+        s.squares += (double)a * a;
+        s.min = lesser(a, s.min);
+        s.max = greater(a, s.max);
+        s.low = lesser(fabsf(a), s.low);
+    }
+    return s;
+}
+
+/* Below 2^-56 squares lose digits to underflow; above 2^56 they may overflow. */
+INLINE int is_regular(float high) { return high > 0x1p-56f && high < 0x1p56f; }
+
+/* A block whose values are all finite and of no extreme magnitude, in one sweep. 0 where it is not like that: nothing
+ * was added then. */
+INLINE int add_regular_block32(const float *RESTRICT x, int n, struct ahead ahead, struct state *s, struct range32 *range) {
+    struct sweep32 sweep = sweep32(x, n, ahead);
+    float high = greater(sweep.max, -sweep.min);
+    if (!(sweep.l1 < INFINITY && is_regular(high))) return 0;
+    s->sum += sweep.sum;
+    s->l1 += sweep.l1;
+    s->squares += sweep.squares;
+    sweep.min += 0.0f; /* which zero was met first is up to the instruction set: no -0 */
+    sweep.max += 0.0f;
+    memcpy(&range->first, &sweep.min, 4);
+    memcpy(&range->last, &sweep.max, 4);
+    memcpy(&range->low, &sweep.low, 4);
+    range->first = key32((uint32_t)range->first);
+    range->last = key32((uint32_t)range->last);
+    return 1;
 }
 
 INLINE double finite_or_zero(uint32_t bits) {
@@ -226,12 +296,169 @@ INLINE uint32_t count_equal(const uint8_t *RESTRICT bytes, int n, uint8_t wanted
     return sum;
 }
 
+#if X86_VERSIONS
+/* How often each of 16 codes stands in many bytes: found[k] counts the bytes of value high - k. Each byte is looked up
+ * as a byte with one bit set, and a tree of carry-save adders counts all bits of one place at once (Mula, Kurz, Lemire:
+ * Faster population counts using AVX2 instructions, 2018). plane[p] holds digit p of the counts. What is none of the
+ * codes has its high bit set when it is looked up, which gives 0. */
+INLINE TARGET_AVX512 __m512i load_avx512(const uint8_t *bytes) { return _mm512_loadu_si512((const void *)bytes); }
+INLINE TARGET_AVX512 __m512i codes_avx512(__m128i codes) { return _mm512_broadcast_i32x4(codes); }
+INLINE TARGET_AVX512 __m512i all_avx512(int byte) { return _mm512_set1_epi8((char)byte); }
+INLINE TARGET_AVX512 __m512i look_up_avx512(__m512i codes, const uint8_t *places) {
+    return _mm512_shuffle_epi8(codes, load_avx512(places));
+}
+INLINE TARGET_AVX512 void store_place_avx512(__m512i high, const uint8_t *bytes, uint8_t *place) {
+    __m512i below = _mm512_adds_epu8(_mm512_sub_epi8(high, load_avx512(bytes)), all_avx512(0x70));
+    _mm512_storeu_si512((void *)place, below);
+}
+INLINE TARGET_AVX512 __m512i parity_avx512(__m512i a, __m512i b, __m512i c) {
+    return _mm512_ternarylogic_epi64(a, b, c, 0x96);
+}
+INLINE TARGET_AVX512 __m512i majority_avx512(__m512i a, __m512i b, __m512i c) {
+    return _mm512_ternarylogic_epi64(a, b, c, 0xe8);
+}
+INLINE TARGET_AVX512 uint32_t count_bit_avx512(__m512i plane, int k) {
+    return (uint32_t)__builtin_popcountll(_mm512_test_epi8_mask(plane, all_avx512(1 << k)));
+}
+INLINE TARGET_AVX512 uint64_t within_avx512(__m512i high, __m512i span, const uint8_t *bytes) {
+    return _mm512_cmple_epu8_mask(_mm512_sub_epi8(high, load_avx512(bytes)), span);
+}
+
+INLINE TARGET_AVX2 __m256i load_avx2(const uint8_t *bytes) { return _mm256_loadu_si256((const void *)bytes); }
+INLINE TARGET_AVX2 __m256i codes_avx2(__m128i codes) { return _mm256_broadcastsi128_si256(codes); }
+INLINE TARGET_AVX2 __m256i all_avx2(int byte) { return _mm256_set1_epi8((char)byte); }
+INLINE TARGET_AVX2 __m256i look_up_avx2(__m256i codes, const uint8_t *places) {
+    return _mm256_shuffle_epi8(codes, load_avx2(places));
+}
+INLINE TARGET_AVX2 void store_place_avx2(__m256i high, const uint8_t *bytes, uint8_t *place) {
+    __m256i below = _mm256_adds_epu8(_mm256_sub_epi8(high, load_avx2(bytes)), all_avx2(0x70));
+    _mm256_storeu_si256((void *)place, below);
+}
+INLINE TARGET_AVX2 __m256i parity_avx2(__m256i a, __m256i b, __m256i c) {
+    return _mm256_xor_si256(_mm256_xor_si256(a, b), c);
+}
+INLINE TARGET_AVX2 __m256i majority_avx2(__m256i a, __m256i b, __m256i c) {
+    return _mm256_or_si256(_mm256_and_si256(a, b), _mm256_and_si256(_mm256_or_si256(a, b), c));
+}
+INLINE TARGET_AVX2 uint32_t count_bit_avx2(__m256i plane, int k) {
+    __m256i moved = _mm256_sll_epi16(plane, _mm_cvtsi32_si128(7 - k));
+    return (uint32_t)__builtin_popcount((uint32_t)_mm256_movemask_epi8(moved));
+}
+INLINE TARGET_AVX2 uint64_t within_avx2(__m256i high, __m256i span, const uint8_t *bytes) {
+    __m256i below = _mm256_sub_epi8(high, load_avx2(bytes));
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(below, span), below));
+}
+
+/* Adds vectors a and b to a digit whose sum is `low`; what is carried goes to the next digit. */
+#define ADD_TWO(version, carried, low, a, b) \
+    do { \
+        sum = parity_##version(low, a, b); \
+        carried = majority_##version(low, a, b); \
+        low = sum; \
+    } while (0)
+
+#define ADD_FOUR(version, carried, at) \
+    do { \
+        ADD_TWO(version, two, plane[0], look_up_##version(codes, at), look_up_##version(codes, at + width)); \
+        ADD_TWO(version, also, plane[0], look_up_##version(codes, at + 2 * width), \
+                look_up_##version(codes, at + 3 * width)); \
+        ADD_TWO(version, carried, plane[1], two, also); \
+    } while (0)
+
+/* Bytes from low to high stand for exponents of value byte + bias. */
+struct codes {
+    int low, high, bias;
+};
+
+#define ONE_HOT ((long long)0x8040201008040201ull)
+
+#define DEFINE_COUNT_CODES(version, TARGET, VECTOR, PLANES) \
+    static TARGET void count_codes_##version(const uint8_t *bytes, int n, int high, uint32_t *found) { \
+        const int width = (int)sizeof(VECTOR); \
+        const VECTOR top = all_##version(high), none = all_##version(0); \
+        uint8_t places[BLOCK]; \
+        for (int i = 0; i < n; i += width) store_place_##version(top, bytes + i, places + i); \
+        for (int half = 0; half < 2; half++) { \
+            const VECTOR codes = codes_##version(_mm_set_epi64x(half ? ONE_HOT : 0, half ? 0 : ONE_HOT)); \
+            VECTOR plane[PLANES], sum, two, also, four, fours, eight, carried; \
+            for (int p = 0; p < PLANES; p++) plane[p] = none; \
+            for (const uint8_t *at = places; at < places + n; at += 16 * width) { \
+                ADD_FOUR(version, four, at); \
+                ADD_FOUR(version, fours, at + 4 * width); \
+                ADD_TWO(version, eight, plane[2], four, fours); \
+                ADD_FOUR(version, four, at + 8 * width); \
+                ADD_FOUR(version, fours, at + 12 * width); \
+                ADD_TWO(version, carried, plane[2], four, fours); \
+                ADD_TWO(version, eight, plane[3], eight, carried); \
+                for (int p = 4; p < PLANES; p++) ADD_TWO(version, eight, plane[p], eight, none); \
+            } \
+            for (int k = 0; k < 8; k++) { \
+                found[8 * half + k] = 0; \
+                for (int p = 0; p < PLANES; p++) found[8 * half + k] += count_bit_##version(plane[p], k) << p; \
+            } \
+        } \
+    } \
+    /* Adds the few bytes from low to high one by one; returns how many they are. */ \
+    static TARGET uint32_t add_few_##version(const uint8_t *bytes, int n, struct codes codes, struct state *s) { \
+        const VECTOR top = all_##version(codes.high), span = all_##version(codes.high - codes.low); \
+        uint32_t added = 0; \
+        for (int i = 0; i < n; i += (int)sizeof(VECTOR)) \
+            for (uint64_t found = within_##version(top, span, bytes + i); found; found &= found - 1, added++) \
+                s->histogram[clamped_bin(bytes[i + __builtin_ctzll(found)] + codes.bias)]++; \
+        return added; \
+    }
+
+/* BLOCK bytes are 64 vectors of AVX-512, or 128: counts of seven or of eight digits. */
+DEFINE_COUNT_CODES(avx2, TARGET_AVX2, __m256i, 8)
+#if X86_VERSIONS >= 2
+DEFINE_COUNT_CODES(avx512, TARGET_AVX512, __m512i, 7)
+#endif
+
+enum { FEW = 64 }; /* up to here bytes are added one by one */
+
+/* As add_exponents, on bytes with room behind them up to a multiple of STEP. */
+INLINE void add_codes(uint8_t *bytes, int n, int low, int high, int bias, uint32_t counted, int version, struct state *s) {
+    int padded = (n + STEP - 1) / STEP * STEP;
+    memset(bytes + n, high + 1, (size_t)(padded - n));
+    for (int top = high; top > low && counted; top -= 16) {
+        uint32_t found[16];
+        struct codes rest = {low + 1, top, bias};
+        if (version == AVX512) {
+#if X86_VERSIONS >= 2
+            if (counted <= FEW) {
+                counted -= add_few_avx512(bytes, padded, rest, s);
+                break;
+            }
+            count_codes_avx512(bytes, padded, top, found);
+#endif
+        } else {
+            if (counted <= FEW) {
+                counted -= add_few_avx2(bytes, padded, rest, s);
+                break;
+            }
+            count_codes_avx2(bytes, padded, top, found);
+        }
+        for (int k = 0; k < 16 && top - k > low; k++) {
+            s->histogram[clamped_bin(top - k + bias)] += found[k];
+            counted -= found[k];
+        }
+    }
+    s->histogram[clamped_bin(low + bias)] += counted;
+}
+#endif
+
 /* Adds bytes that are exponents (of value byte + bias), all of those counted within low..high. Fewer than
  * 256 counts a block and byte lane, so the sweeps run on whole vectors of bytes. */
-INLINE void add_exponents(const uint8_t *RESTRICT bytes, int n, int low, int high, int bias, uint32_t counted,
+INLINE void add_exponents(uint8_t *RESTRICT bytes, int n, int low, int high, int bias, uint32_t counted, int version,
                           struct state *s) {
     int bottom = LOWEST_EXPONENT - bias; /* what is at or below it falls into bin 0 */
     if (low < bottom) low = bottom;
+#if X86_VERSIONS
+    if (version != PLAIN) {
+        add_codes(bytes, n, low, high, bias, counted, version, s);
+        return;
+    }
+#endif
     if (high - low < SWEPT_EXPONENTS) { /* one sweep an exponent; the lowest gets the rest */
         for (int e = low + 1; e <= high && counted; e++) {
             uint32_t found = count_equal(bytes, n, (uint8_t)e);
@@ -252,39 +479,59 @@ INLINE void add_exponents(const uint8_t *RESTRICT bytes, int n, int low, int hig
     s->histogram[clamped_bin(low + bias)] += counted;
 }
 
-/* low and high: biased exponents of the block's smallest and largest finite non-zero magnitude. */
-INLINE void add_histogram32(const uint32_t *RESTRICT u, int n, int low, int high, uint32_t counted, struct state *s) {
-    uint8_t exponents[BLOCK];
-    for (int i = 0; i < n; i++) exponents[i] = (uint8_t)(u[i] >> 23);
-    add_exponents(exponents, n, low, high, -127, counted, s);
+/* low and high: biased exponents of the block's smallest and largest finite non-zero magnitude. The bytes of exponents
+ * are counted, so their order is free: each word takes one from each quarter of the block, which needs no shuffling. */
+INLINE void add_histogram32(const uint32_t *RESTRICT u, int n, int low, int high, uint32_t counted, int version,
+                            struct state *s) {
+    uint32_t words[BLOCK / 4];
+    uint8_t *exponents = (uint8_t *)words;
+    int quarter = n / 4;
+    const uint32_t *RESTRICT v = u + quarter, *RESTRICT w = v + quarter, *RESTRICT x = w + quarter;
+    for (int i = 0; i < quarter; i++)
+        words[i] = (u[i] >> 23 & 0xffu) | (v[i] >> 15 & 0xff00u) | (w[i] >> 7 & 0xff0000u) | (x[i] << 1 & 0xff000000u);
+    for (int k = 0; k < n % 4; k++) exponents[4 * quarter + k] = (uint8_t)(u[4 * quarter + k] >> 23);
+    add_exponents(exponents, n, low, high, -127, counted, version, s);
 }
 
-INLINE void add_block32(const float *RESTRICT x, int n, uint32_t smallest_normal, struct state *s) {
+/* Any block: its range first, in integers, for what follows from it. Sums of broken blocks, of very large and very
+ * small values are made in double: their squares over- or underflow in float, slowly. */
+INLINE struct counts32 add_any_block32(const float *RESTRICT x, int n, uint32_t smallest_normal, struct state *s,
+                                       struct range32 *range) {
     const uint32_t *u = (const uint32_t *)(const void *)x;
-    struct range32 range = find_range32(u, n);
-    struct counts32 c = {0, 0, 0, 0, range.low};
-    int broken = range.last >= (int32_t)F32_INF || range.first <= key32(0x80000000u | F32_INF);
-    if (broken || range.low < smallest_normal) c = count_special32(u, n, smallest_normal);
-    if (broken) find_finite_range32(u, n, &range);
+    *range = find_range32(u, n);
+    struct counts32 c = {0, 0, 0, 0, range->low};
+    int broken = range->last >= (int32_t)F32_INF || range->first <= key32(0x80000000u | F32_INF);
+    if (broken || range->low < smallest_normal) c = count_special32(u, n, smallest_normal);
+    if (broken) find_finite_range32(u, n, range);
+    add_wide_sums32(u, n, s);
+    float high = greater(unkey32(range->last), -unkey32(range->first));
+    s->cautious = broken || !is_regular(high);
+    return c;
+}
+
+INLINE void add_block32(const float *RESTRICT x, int n, uint32_t smallest_normal, struct ahead ahead, int version,
+                        struct state *s) {
+    const uint32_t *u = (const uint32_t *)(const void *)x;
+    struct range32 range;
+    struct counts32 c = {0, 0, 0, 0, 0};
+    if (!s->cautious && add_regular_block32(x, n, ahead, s, &range)) {
+        c.low = range.low;
+        if (range.low < smallest_normal) c = count_special32(u, n, smallest_normal);
+    } else
+        c = add_any_block32(x, n, smallest_normal, s, &range);
     s->zeros += c.zeros;
     s->subnormals += c.below_normal - c.zeros;
     s->nan += c.nan;
     s->inf += c.at_least_inf - c.nan;
     if (range.first > range.last) return;
-    float min = unkey32(range.first), max = unkey32(range.last);
-    float high = fabsf(min) > fabsf(max) ? fabsf(min) : fabsf(max);
+    float min = unkey32(range.first), max = unkey32(range.last), high = greater(max, -min);
     s->min = min < s->min ? min : s->min;
     s->max = max > s->max ? max : s->max;
-    /* Below 2^-56 squares lose digits to underflow; above 2^56 they may overflow. */
-    if (!broken && high > 0x1p-56f && high < 0x1p56f)
-        add_sums32(x, n, s);
-    else
-        add_wide_sums32(u, n, s);
     uint32_t counted = (uint32_t)n - c.zeros - c.at_least_inf;
     if (s->with_histogram && counted) {
         uint32_t high_bits;
         memcpy(&high_bits, &high, 4);
-        add_histogram32(u, n, (int)(c.low >> 23), (int)(high_bits >> 23), counted, s);
+        add_histogram32(u, n, (int)(c.low >> 23), (int)(high_bits >> 23), counted, version, s);
     }
 }
 
@@ -334,7 +581,8 @@ INLINE double add_finite64(const double *RESTRICT x, int n, struct state *s) {
 }
 
 /* All of x are finite; counted of them are not zero, subnormals of those are below the smallest normal. */
-INLINE void add_histogram64(const double *RESTRICT x, int n, uint32_t counted, int subnormals, struct state *s) {
+INLINE void add_histogram64(const double *RESTRICT x, int n, uint32_t counted, int subnormals, int version,
+                            struct state *s) {
     uint16_t exponents[BLOCK];
     uint8_t bins[BLOCK];
     const uint64_t *RESTRICT u = (const uint64_t *)(const void *)x;
@@ -352,10 +600,10 @@ INLINE void add_histogram64(const double *RESTRICT x, int n, uint32_t counted, i
         bins[i] = (uint8_t)bin;
     }
     int lowest = subnormals ? 0 : clamped_bin((int)(uint16_t)(low + 1u) - 1023);
-    add_exponents(bins, n, lowest, clamped_bin((int)high - 1023), LOWEST_EXPONENT, counted, s);
+    add_exponents(bins, n, lowest, clamped_bin((int)high - 1023), LOWEST_EXPONENT, counted, version, s);
 }
 
-INLINE void add_block64(const double *RESTRICT x, int n, struct state *s) {
+INLINE void add_block64(const double *RESTRICT x, int n, int version, struct state *s) {
     uint64_t zeros = 0, below = 0, from_inf = 0, nan = 0;
     for (int i = 0; i < n; i++) {
         uint64_t a;
@@ -387,7 +635,7 @@ INLINE void add_block64(const double *RESTRICT x, int n, struct state *s) {
         add_squares64(x, n, 1.0, &s->squares);
     if (!s->with_histogram) return;
     uint32_t counted = (uint32_t)((uint64_t)n - zeros);
-    if (counted) add_histogram64(x, n, counted, below > zeros, s);
+    if (counted) add_histogram64(x, n, counted, below > zeros, version, s);
 }
 
 /* ---- element types to blocks ---------------------------------------------------------------- */
@@ -417,7 +665,7 @@ INLINE float half_to_float(uint16_t half) {
     }
 
 /* n <= BLOCK elements at data. Integers beyond 2^53 are rounded to the nearest double. */
-INLINE void add_block(const void *data, int n, int type, struct state *s) {
+INLINE void add_block(const void *data, int n, int type, int version, struct state *s) {
     float narrow[BLOCK];
     double wide[BLOCK];
     const float *x32 = NULL;
@@ -446,28 +694,31 @@ INLINE void add_block(const void *data, int n, int type, struct state *s) {
     case U64: WIDEN(uint64_t)
     default: break;
     }
-    if (x32) add_block32(x32, n, type == F16 ? 0x38800000u : 0x00800000u, s);
-    if (x64) add_block64(x64, n, s);
+    struct ahead ahead = {(const char *)data + (size_t)n * (size_t)ELEMENT_BYTES[type], ELEMENT_BYTES[type]};
+    if (x32) add_block32(x32, n, type == F16 ? 0x38800000u : 0x00800000u, ahead, version, s);
+    if (x64) add_block64(x64, n, version, s);
 }
 
-INLINE void add_all(const char *data, int64_t n, int type, struct state *s) {
+INLINE void add_all(const char *data, int64_t n, int type, int version, struct state *s) {
     int64_t bytes = ELEMENT_BYTES[type];
-    for (int64_t i = 0; i < n; i += BLOCK) add_block(data + i * bytes, (int)(n - i < BLOCK ? n - i : BLOCK), type, s);
+    for (int64_t i = 0; i < n; i += BLOCK)
+        add_block(data + i * bytes, (int)(n - i < BLOCK ? n - i : BLOCK), type, version, s);
 }
 
 /* One compiled body an instruction set, chosen at run time: no ifunc, so musl and macOS work too. */
 #if X86_VERSIONS >= 2
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) static void
-add_all_avx512(const char *data, int64_t n, int type, struct state *s) {
-    add_all(data, n, type, s);
+TARGET_AVX512 static void add_all_avx512(const char *data, int64_t n, int type, struct state *s) {
+    add_all(data, n, type, AVX512, s);
 }
 #endif
 #if X86_VERSIONS >= 1
-__attribute__((target("avx2"))) static void add_all_avx2(const char *data, int64_t n, int type, struct state *s) {
-    add_all(data, n, type, s);
+TARGET_AVX2 static void add_all_avx2(const char *data, int64_t n, int type, struct state *s) {
+    add_all(data, n, type, AVX2, s);
 }
 #endif
-static void add_all_plain(const char *data, int64_t n, int type, struct state *s) { add_all(data, n, type, s); }
+static void add_all_plain(const char *data, int64_t n, int type, struct state *s) {
+    add_all(data, n, type, PLAIN, s);
+}
 
 static void (*choose(void))(const char *, int64_t, int, struct state *) {
 #if X86_VERSIONS >= 1
@@ -571,13 +822,12 @@ INLINE int find_level(const void *data, int64_t n, int type) {
 
 typedef int (*level_function)(const void *, int64_t, int);
 #if X86_VERSIONS >= 2
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) static int find_level_avx512(const void *data, int64_t n,
-                                                                                          int type) {
+TARGET_AVX512 static int find_level_avx512(const void *data, int64_t n, int type) {
     return find_level(data, n, type);
 }
 #endif
 #if X86_VERSIONS >= 1
-__attribute__((target("avx2"))) static int find_level_avx2(const void *data, int64_t n, int type) {
+TARGET_AVX2 static int find_level_avx2(const void *data, int64_t n, int type) {
     return find_level(data, n, type);
 }
 #endif
