@@ -10,7 +10,7 @@ SETUP_WORKBENCH := tests/e2e/setup_workbench.sh
 # Node 24, once it is installed for the end-to-end tests; until then the machine's.
 export PATH := $(CURDIR)/build/workbench/node/node_modules/.bin:$(PATH)
 
-.PHONY: setup demo test test-full check unit answers bench-zoo extension widget page fuzz workbench e2e notebook-e2e contract bench wheel vsix package clean
+.PHONY: setup demo test test-full check unit answers bench-zoo extension widget page fuzz workbench e2e notebook-e2e contract bench bench-long wheel vsix package clean
 
 setup: $(READY)
 
@@ -99,12 +99,13 @@ bench-zoo: setup
 	mkdir -p build
 	$(BIN)/python tests/bench/bench_zoo.py --json build/bench_zoo.json
 
+# Every figure in one sitting, alone on the machine, and the README's table of costs from them; about an hour.
 bench: setup workbench vsix
-	$(BIN)/python tests/bench/bench_recorder.py
-	$(BIN)/python tests/bench/bench_statistics.py
+	$(BIN)/python tests/bench/run.py --json tests/bench/costs.json
+	$(BIN)/python tests/bench/cost_table.py
+
+bench-long: setup
 	$(BIN)/python tests/bench/bench_long_run.py
-	node tests/bench/bench_panel.mts
-	node tests/bench/bench_replay.mts
 
 package: wheel vsix
 

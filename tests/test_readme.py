@@ -42,6 +42,12 @@ def test_the_list_of_regimes_is_up_to_date() -> None:
     assert regimes.with_table(text) == text, "README.md is out of date. Run: make contract"
 
 
+def test_the_table_of_costs_is_that_of_the_bench() -> None:
+    script = README.parent / "tests" / "bench" / "cost_table.py"
+    run = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, f"README.md is out of date. Run: python tests/bench/cost_table.py {run.stderr}"
+
+
 def test_every_promise_stands_on_a_test_that_runs() -> None:
     for each in regimes.all_promises():
         file, _, name = each.test.partition(".")

@@ -2,7 +2,8 @@
 
 Blocks of recorded steps alternate with blocks of unrecorded ones in one process. A ratio is the median step of a
 recorded block over the mean of its two unrecorded neighbours'; the table gives the median of the ratios and the
-middle half of them. Times are wall-clock. Run alone on the machine:
+middle half of them. Times are wall-clock. Beside them the floors, in the same blocks: what hooks cost that do nothing,
+at the places where a recorder in Python has to be. Run alone on the machine:
 
     python tests/bench/bench_recorder.py [--rounds N] [--only NAME] [--json FILE]
 """
@@ -10,42 +11,49 @@ middle half of them. Times are wall-clock. Run alone on the machine:
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, get_args
 
 import torch
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "kernel_ext")]
+
+from figures import Figure, table, write  # noqa: E402  # beside this file
 
 import gradwatch  # noqa: E402  # found through the path just set
 from gradwatch.records import Detail  # noqa: E402  # as above
 from models import GptSize, convnet, gpt, lstm, lstm_cell, mlp  # noqa: E402  # as above
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from models import Program
 
 DETAILS: tuple[Detail, ...] = get_args(Detail)
-JSON_VERSION = 1
 WARM_UP_STEPS = 3
 """Steps at the start of a block that are not timed: the first one writes names, sources and the graph."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """A program, its number of threads, and timed steps a block."""
+    """A program, timed steps a block, and the ratios that are wanted of it, by detail."""
 
     name: str
     build: Callable[[], Program]
     steps: int
+    wanted: tuple[float, float, float]
     threads: int = 1
+
+
+LAUNCH_BOUND, TINY_NODES, COMPUTE_BOUND = (1.05, 1.25, 1.5), (1.02, 1.20, 1.45), (1.01, 1.02, 1.04)
 
 
 def _launch_bound_gpt() -> Program:
@@ -57,28 +65,14 @@ def _gpt() -> Program:
 
 
 SIZES = (
-    Size("launch-bound gpt", _launch_bound_gpt, steps=20),
-    Size("lstm_cell loop", lambda: lstm_cell(width=128, length=64, batch=8), steps=8),
-    Size("mlp", lambda: mlp(width=512, depth=8, batch=256), steps=8),
-    Size("convnet", lambda: convnet(channels=32, size=32, batch=32), steps=6),
-    Size("lstm", lambda: lstm(width=256, length=64, batch=16), steps=6),
-    Size("gpt", _gpt, steps=3),
+    Size("launch-bound gpt", _launch_bound_gpt, 20, LAUNCH_BOUND),
+    Size("lstm_cell loop", lambda: lstm_cell(width=128, length=64, batch=8), 8, TINY_NODES),
+    Size("mlp", lambda: mlp(width=512, depth=8, batch=256), 8, COMPUTE_BOUND),
+    Size("convnet", lambda: convnet(channels=32, size=32, batch=32), 6, COMPUTE_BOUND),
+    Size("lstm", lambda: lstm(width=256, length=64, batch=16), 6, COMPUTE_BOUND),
+    Size("gpt", _gpt, 3, COMPUTE_BOUND),
 )
 """The first two are bound by launches: thousands of tiny operations. The others are bound by arithmetic."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """Ratios of one size and detail: their median, first and third quartile; and what the recorder says of itself."""
-
-    size: str
-    detail: Detail
-    step_ms: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    own_cost_share: float
-    bytes_per_step: float
 
 
 @dataclass(frozen=True)
@@ -93,41 +87,60 @@ class Block:
 def main() -> None:
     arguments = _arguments()
     chosen = [size for size in SIZES if arguments.only in size.name]
-    results = [result for size in chosen for result in measure(size, arguments.rounds)]
+    figures = [figure for size in chosen for figure in measure(size, arguments.rounds)]
     print(f"torch {torch.__version__}, {arguments.rounds} rounds\n")
-    print(f"{'size':16} {'detail':11} {'step ms':>8} {'ratio':>6}  {'middle half':13} {'own':>6} {'bytes/step':>11}")
-    for each in results:
-        spread = f"{each.ratio_low:.2f} to {each.ratio_high:.2f}"
-        print(
-            f"{each.size:16} {each.detail:11} {each.step_ms:8.2f} {each.ratio:6.2f}  {spread:13} "
-            f"{each.own_cost_share:6.1%} {each.bytes_per_step:11,.0f}"
-        )
-    if arguments.json:
-        content = {
-            "version": JSON_VERSION,
-            "torch": str(torch.__version__),
-            "rounds": arguments.rounds,
-            "results": [asdict(each) for each in results],
-        }
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(table(figures))
+    write(arguments.json, figures, torch=str(torch.__version__), rounds=arguments.rounds)
 
 
-def measure(size: Size, rounds: int) -> list[Result]:
-    """Measure all details at one size."""
+def measure(size: Size, rounds: int) -> list[Figure]:
+    """Measure all details and floors at one size."""
     threads_before = torch.get_num_threads()
     torch.set_num_threads(size.threads)
     program = size.build()
     _timed(program, size.steps)  # warms torch up
-    blocks: dict[Detail, list[tuple[float, Block]]] = {detail: [] for detail in DETAILS}
+    blocks: dict[str, list[tuple[float, Block]]] = {name: [] for name in (*DETAILS, *FLOORS)}
     alone: list[float] = [_timed(program, size.steps)]
     with tempfile.TemporaryDirectory() as directory:
         for round_number in range(rounds):
-            for detail in DETAILS:
-                block = _recorded(program, size.steps, detail, Path(directory, f"{round_number}-{detail}.gradwatch"))
+            for name, measured in blocks.items():
+                block = _block(program, size.steps, name, Path(directory, f"{round_number}-{name}.gradwatch"))
                 alone.append(_timed(program, size.steps))
-                blocks[detail].append((block.seconds / statistics.mean(alone[-2:]), block))
+                measured.append((block.seconds / statistics.mean(alone[-2:]), block))
     torch.set_num_threads(threads_before)
-    return [_result(size, detail, found, statistics.median(alone)) for detail, found in blocks.items()]
+    return _figures(size, blocks, alone)
+
+
+def _block(program: Program, steps: int, name: str, path: Path) -> Block:
+    if name in FLOORS:
+        with FLOORS[name]():
+            return Block(_timed(program, steps))
+    return _recorded(program, steps, next(detail for detail in DETAILS if detail == name), path)
+
+
+@contextmanager
+def _module_hooks() -> Generator[None]:
+    handles = [register_module_forward_pre_hook(_nothing), register_module_forward_hook(_nothing)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def _pack_hooks() -> saved_tensors_hooks:
+    return saved_tensors_hooks(_same, _same)
+
+
+def _same(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+FLOORS = {"floor: empty module hooks": _module_hooks, "floor: empty pack hooks": _pack_hooks}
 
 
 def _timed(program: Program, steps: int) -> float:
@@ -153,19 +166,18 @@ def _recorded(program: Program, steps: int, detail: Detail, path: Path) -> Block
     return Block(seconds, cost / seconds, size)
 
 
-def _result(size: Size, detail: Detail, found: list[tuple[float, Block]], alone: float) -> Result:
-    ratios = [ratio for ratio, _ in found]
-    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return Result(
-        size=size.name,
-        detail=detail,
-        step_ms=1e3 * alone,
-        ratio=statistics.median(ratios),
-        ratio_low=low,
-        ratio_high=high,
-        own_cost_share=statistics.median(block.cost_share for _, block in found),
-        bytes_per_step=statistics.median(block.bytes_per_step for _, block in found),
-    )
+def _figures(size: Size, blocks: dict[str, list[tuple[float, Block]]], alone: list[float]) -> list[Figure]:
+    found = [Figure.of("step alone", size.name, [1e3 * seconds for seconds in alone], unit="ms")]
+    wanted: dict[str, float] = dict(zip(DETAILS, size.wanted, strict=True))
+    for name, measured in blocks.items():
+        ratios = [ratio for ratio, _ in measured]
+        found.append(Figure.of(name, size.name, ratios, wanted=wanted.get(name)))
+        if name in wanted:
+            shares = [100 * block.cost_share for _, block in measured]
+            sizes = [block.bytes_per_step for _, block in measured]
+            found.append(Figure.of(f"{name}: measured by the recorder itself", size.name, shares, unit="%"))
+            found.append(Figure.of(f"{name}: file", size.name, sizes, unit="B/step"))
+    return found
 
 
 def _arguments() -> argparse.Namespace:
