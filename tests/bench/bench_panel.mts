@@ -5,6 +5,7 @@
 
 import { cpSync } from "node:fs";
 import path from "node:path";
+import { parseArgs } from "node:util";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Measurement, Message } from "../e2e/bridge.ts";
 import { launchBrowser } from "../e2e/browser.ts";
@@ -13,6 +14,7 @@ import { end, eventually } from "../e2e/processes.ts";
 import { startServer } from "../e2e/server.ts";
 import type { Tab } from "../e2e/panel.ts";
 import { Workbench } from "../e2e/workbench.ts";
+import { type Figure, figureOf, quantile, writeFigures } from "./figures.mts";
 
 const STOPS = 10;
 const UNCOUNTED = 2;
@@ -25,10 +27,10 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { nodes: 1_000, limitMs: 300, tab: "Gradients" },
-  { nodes: 1_000, limitMs: 300, tab: "Graph" },
-  { nodes: 10_000, limitMs: 1500, tab: "Gradients" },
-  { nodes: 10_000, limitMs: 1500, tab: "Graph" },
+  { nodes: 1_000, limitMs: 150, tab: "Gradients" },
+  { nodes: 1_000, limitMs: 150, tab: "Graph" },
+  { nodes: 10_000, limitMs: 600, tab: "Gradients" },
+  { nodes: 10_000, limitMs: 600, tab: "Graph" },
 ];
 
 /** Milliseconds of one stop by part; "total" is from the `stopped` event to the painted frame. */
@@ -76,13 +78,6 @@ async function measure(workbench: Workbench, { tab }: Case): Promise<readonly Pa
   return stops;
 }
 
-function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = share * (sorted.length - 1);
-  const [low, high] = [sorted[Math.floor(at)] ?? NaN, sorted[Math.ceil(at)] ?? NaN];
-  return low + (high - low) * (at % 1);
-}
-
 function print({ nodes, limitMs, tab }: Case, stops: readonly Parts[]): void {
   const all = (part: string): readonly number[] => stops.map((stop) => stop[part] ?? NaN);
   const total = quantile(all("total"), 0.5);
@@ -92,6 +87,8 @@ function print({ nodes, limitMs, tab }: Case, stops: readonly Parts[]): void {
   }
 }
 
+const { values: options } = parseArgs({ options: { json: { type: "string" } } });
+const figures: Figure[] = [];
 const programs = path.join(places.runs, "bench-programs");
 cpSync(path.join(import.meta.dirname, "panel_program.py"), path.join(programs, "panel_program.py"));
 const server = await startServer();
@@ -101,7 +98,10 @@ try {
     const launch = { program: "panel_program.py", args: [String(each.nodes)] };
     const workbench = await Workbench.open(browser, server.url, { name: "bench", launch, programs });
     try {
-      print(each, await measure(workbench, each));
+      const stops = await measure(workbench, each);
+      print(each, stops);
+      const totals = stops.map((stop) => stop["total"] ?? Number.NaN);
+      figures.push(figureOf("stop to painted panel", `${each.nodes.toLocaleString("en")} nodes, ${each.tab}`, totals, "ms", each.limitMs));
     } finally {
       await workbench.bridge.command("workbench.action.debug.stop").catch(() => undefined);
       await workbench.close();
@@ -111,3 +111,4 @@ try {
   await browser.close();
   await end(server.process);
 }
+writeFigures(options.json, figures);

@@ -1,7 +1,7 @@
 /**
  * Prints how long a recorded session takes to open, to show a step and a curve, and to follow while it is written, each
- * beside what is wanted: `node tests/bench/bench_replay.mts [FILE] [--steps N]`. Without FILE one is written first
- * (make_long_session.py, 100,000 steps by default, about 2 GB) and removed afterwards. Files are read warm.
+ * beside what is wanted: `node tests/bench/bench_replay.mts [FILE] [--steps N] [--json FILE]`. Without FILE one is
+ * written first (make_long_session.py, 100,000 steps by default, about 2 GB) and removed afterwards. Files are read warm.
  */
 
 import { spawn } from "node:child_process";
@@ -11,12 +11,14 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import * as zlib from "node:zlib";
+import { type Figure, figureOf, quantile, writeFigures } from "./figures.mts";
 
 const ROOT = path.join(import.meta.dirname, "../..");
 const EXTENSION = path.join(ROOT, "vscode-extension");
 const PYTHON = path.join(ROOT, ".venv/bin/python");
 const MAKE = path.join(import.meta.dirname, "make_long_session.py");
 const SEEKS = 200;
+const ROUNDS = 5;
 const TAIL_STEPS = 200;
 const TAIL_STEP_MS = 30;
 
@@ -54,7 +56,8 @@ interface Replay {
   readonly bestDecompress: (zlib: unknown) => Promise<unknown>;
 }
 
-const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { steps: { type: "string", default: "100000" } } });
+const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { steps: { type: "string", default: "100000" }, json: { type: "string" } } });
+const figures: Figure[] = [];
 const folder = mkdtempSync(path.join(tmpdir(), "gradwatch-bench-"));
 try {
   const replay = await bundled();
@@ -64,27 +67,28 @@ try {
   const unfinished = path.join(folder, "unfinished.gradwatch");
   copyFileSync(file, unfinished);
   truncateSync(unfinished, statSync(file).size - 16); // a footer that does not fit is as good as none
-  await print("open, without its end", 2000, once(async () => (await opened(replay, unfinished)).file.close()));
+  await print("open, without its end", 2000, repeated(async () => (await opened(replay, unfinished)).file.close()));
   rmSync(unfinished);
   await print("follow: step to refreshed", 200, follow(replay, path.join(folder, "live.gradwatch")));
+  writeFigures(options.json, figures);
 } finally {
   rmSync(folder, { recursive: true });
 }
 
 async function measure(replay: Replay, file: string): Promise<void> {
-  await print("open", 1000, once(async () => (await opened(replay, file)).file.close()));
-  await print("open and overview", 1000, once(async () => {
+  await print("open", 100, repeated(async () => (await opened(replay, file)).file.close()));
+  await print("open and overview", 1000, repeated(async () => {
     const { session, file: handle } = await opened(replay, file);
     await session.totals();
     await handle.close();
   }));
   const { session, file: handle } = await opened(replay, file);
   console.log(`  ${session.steps.length.toLocaleString("en")} steps, ${session.parameters.length} parameters`);
-  await print("a step's snapshot", 50, seeks(session));
+  await print("a step's snapshot", 1, seeks(session));
   const ids = session.parameters.map(({ id }) => id);
   for (const statistic of ["l2", "min", "max"] as const) {
-    const subject: Subject = { kind: "parameter", id: ids[Math.floor(Math.random() * ids.length)] ?? 0 };
-    await print(`whole curve of ${statistic}`, 500, once(() => session.curveOf(subject, statistic)));
+    const subject = (): Subject => ({ kind: "parameter", id: ids[Math.floor(Math.random() * ids.length)] ?? 0 });
+    await print(`whole curve of ${statistic}`, 100, repeated(() => session.curveOf(subject(), statistic)));
   }
   await print("all statistics, no series", Number.NaN, once(() => session.curve({ kind: "parameter", id: ids[0] ?? 0 })));
   await handle.close();
@@ -100,6 +104,12 @@ async function once(act: () => Promise<unknown>): Promise<readonly number[]> {
   const start = performance.now();
   await act();
   return [performance.now() - start];
+}
+
+async function repeated(act: () => Promise<unknown>): Promise<readonly number[]> {
+  const found: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) found.push(...(await once(act)));
+  return found;
 }
 
 async function seeks(session: Session): Promise<readonly number[]> {
@@ -167,13 +177,10 @@ async function bundled(): Promise<Replay> {
 
 async function print(what: string, wanted: number, measuring: Promise<readonly number[]>): Promise<void> {
   const found = await measuring;
-  const [median, high] = [quantile(found, 0.5), quantile(found, 0.95)];
-  const spread = found.length > 1 ? `  p95 ${high.toFixed(1).padStart(8)}` : " ".repeat(14);
-  const limit = Number.isNaN(wanted) ? "" : `  of at most ${wanted} ms${(found.length > 1 ? high : median) > wanted ? "  OVER" : ""}`;
-  console.log(`  ${what.padEnd(28)} ${median.toFixed(1).padStart(8)} ms${spread}${limit}`);
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+  const limit = Number.isNaN(wanted) ? null : wanted;
+  const figure = figureOf(what, `${Number(options.steps).toLocaleString("en")} steps (TypeScript)`, found, "ms", limit);
+  figures.push(figure);
+  const spread = found.length > 1 ? `  p95 ${quantile(found, 0.95).toFixed(1).padStart(8)}` : " ".repeat(14);
+  const verdict = limit === null ? "" : `  of at most ${limit} ms${figure.value > limit ? "  OVER" : ""}`;
+  console.log(`  ${what.padEnd(28)} ${figure.value.toFixed(1).padStart(8)} ms${spread}${verdict}`);
 }
