@@ -10,7 +10,7 @@ SETUP_WORKBENCH := tests/e2e/setup_workbench.sh
 # Node 24, once it is installed for the end-to-end tests; until then the machine's.
 export PATH := $(CURDIR)/build/workbench/node/node_modules/.bin:$(PATH)
 
-.PHONY: setup demo test test-full check unit answers bench-zoo extension widget page fuzz workbench e2e notebook-e2e contract bench bench-long wheel vsix package clean
+.PHONY: setup demo test test-full check unit answers bench-zoo extension widget page fuzz workbench e2e notebook-e2e contract bench bench-peers bench-long wheel vsix package clean
 
 setup: $(READY)
 
@@ -103,6 +103,11 @@ bench-zoo: setup
 bench: setup workbench vsix
 	$(BIN)/python tests/bench/run.py --json tests/bench/costs.json
 	$(BIN)/python tests/bench/cost_table.py
+
+# Other tools on the same programs, each installed into build/peers; about an hour.
+bench-peers: setup
+	mkdir -p build
+	$(BIN)/python tests/bench/bench_peers.py --json build/bench_peers.json
 
 bench-long: setup
 	$(BIN)/python tests/bench/bench_long_run.py
