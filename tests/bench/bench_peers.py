@@ -9,7 +9,7 @@ The second table compares the bytes that a tool says autograd holds after the fo
 that it holds by the shapes.
 
 Peers that do not come with torch are installed from PyPI, each into a virtual environment of its own under build/peers
-that sees the packages of this one: torch is not downloaded again. Run alone on the machine; about an hour:
+that sees the packages of this one: torch is not downloaded again. Run alone on the machine; about half an hour:
 
     python tests/bench/bench_peers.py [--rounds N] [--only NAME] [--peers NAME ...] [--json FILE]
 """
