@@ -110,24 +110,27 @@ def _gradwatch(detail: Detail) -> Peer:
     return Peer(prepare)
 
 
-def _detect_anomaly(size: Size, program: Program) -> Block:
-    @contextmanager
-    def block() -> Generator[Step]:
-        with torch.autograd.set_detect_anomaly(mode=True):
-            yield program.step
+def _within(context: Callable[[], AbstractContextManager[object]]) -> Peer:
+    """A peer that is on while a context is open."""
 
-    return block
+    def prepare(size: Size, program: Program) -> Block:
+        @contextmanager
+        def block() -> Generator[Step]:
+            with context():
+                yield program.step
+
+        return block
+
+    return Peer(prepare)
 
 
-def _debug_mode(size: Size, program: Program) -> Block:
-    mode: Any = import_module("torch.utils._debug_mode").DebugMode
+def _debug_mode() -> AbstractContextManager[object]:
+    return import_module("torch.utils._debug_mode").DebugMode(record_nn_module=True)
 
-    @contextmanager
-    def block() -> Generator[Step]:
-        with mode(record_nn_module=True):
-            yield program.step
 
-    return block
+def _profiler() -> AbstractContextManager[object]:
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    return torch.profiler.profile(activities=cpu, profile_memory=True, with_stack=True)
 
 
 def _mem_tracker(size: Size, program: Program) -> Block:
@@ -144,16 +147,6 @@ def _mem_tracker(size: Size, program: Program) -> Block:
 
         with tracker:
             yield step
-
-    return block
-
-
-def _profiler(size: Size, program: Program) -> Block:
-    @contextmanager
-    def block() -> Generator[Step]:
-        cpu = [torch.profiler.ProfilerActivity.CPU]
-        with torch.profiler.profile(activities=cpu, profile_memory=True, with_stack=True):
-            yield program.step
 
     return block
 
@@ -284,10 +277,10 @@ def _sherlorch(size: Size, program: Program) -> Block:
 
 PEERS: dict[str, Peer] = {
     **{f"gradwatch {detail}": _gradwatch(detail) for detail in DETAILS},
-    "detect_anomaly": Peer(_detect_anomaly),
-    "DebugMode": Peer(_debug_mode),
+    "detect_anomaly": _within(lambda: torch.autograd.set_detect_anomaly(mode=True)),
+    "DebugMode": _within(_debug_mode),
     "MemTracker": Peer(_mem_tracker),
-    "profiler": Peer(_profiler),
+    "profiler": _within(_profiler),
     "TensorBoard": Peer(_tensorboard, "tensorboard"),
     "wandb.watch": Peer(_wandb, "wandb"),
     "TorchLens": Peer(_torchlens, "torchlens"),

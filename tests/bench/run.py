@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from figures import Figure, read, table, write
@@ -82,11 +83,7 @@ def run(bench: Bench, rounds: int | None) -> tuple[list[Figure], str]:
 
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
-    code = "import torch; print(torch.__version__)"
-    torch = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()  # fixed text
-    return {"python": platform.python_version(), "torch": torch, "cpu": _cpu(), "cores": os.cpu_count()}
+    return {"python": platform.python_version(), "torch": version("torch"), "cpu": _cpu(), "cores": os.cpu_count()}
 
 
 def _cpu() -> str:

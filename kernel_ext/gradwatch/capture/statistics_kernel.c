@@ -412,6 +412,9 @@ struct codes {
 DEFINE_COUNT_CODES(avx2, TARGET_AVX2, __m256i, 8)
 #if X86_VERSIONS >= 2
 DEFINE_COUNT_CODES(avx512, TARGET_AVX512, __m512i, 7)
+#define IN_VERSION(version, name) ((version) == AVX512 ? name##_avx512 : name##_avx2)
+#else
+#define IN_VERSION(version, name) name##_avx2
 #endif
 
 enum { FEW = 64 }; /* up to here bytes are added one by one */
@@ -423,21 +426,11 @@ INLINE void add_codes(uint8_t *bytes, int n, int low, int high, int bias, uint32
     for (int top = high; top > low && counted; top -= 16) {
         uint32_t found[16];
         struct codes rest = {low + 1, top, bias};
-        if (version == AVX512) {
-#if X86_VERSIONS >= 2
-            if (counted <= FEW) {
-                counted -= add_few_avx512(bytes, padded, rest, s);
-                break;
-            }
-            count_codes_avx512(bytes, padded, top, found);
-#endif
-        } else {
-            if (counted <= FEW) {
-                counted -= add_few_avx2(bytes, padded, rest, s);
-                break;
-            }
-            count_codes_avx2(bytes, padded, top, found);
+        if (counted <= FEW) {
+            counted -= IN_VERSION(version, add_few)(bytes, padded, rest, s);
+            break;
         }
+        IN_VERSION(version, count_codes)(bytes, padded, top, found);
         for (int k = 0; k < 16 && top - k > low; k++) {
             s->histogram[clamped_bin(top - k + bias)] += found[k];
             counted -= found[k];
@@ -706,6 +699,21 @@ INLINE void add_all(const char *data, int64_t n, int type, int version, struct s
 }
 
 /* One compiled body an instruction set, chosen at run time: no ifunc, so musl and macOS work too. */
+static int best_version(void) {
+    static int found = -1; /* set once; racing threads agree */
+    if (found >= 0) return found;
+    int best = PLAIN;
+#if X86_VERSIONS >= 1
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) best = AVX2;
+#endif
+#if X86_VERSIONS >= 2
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        best = AVX512;
+#endif
+    return found = best;
+}
+
 #if X86_VERSIONS >= 2
 TARGET_AVX512 static void add_all_avx512(const char *data, int64_t n, int type, struct state *s) {
     add_all(data, n, type, AVX512, s);
@@ -716,29 +724,17 @@ TARGET_AVX2 static void add_all_avx2(const char *data, int64_t n, int type, stru
     add_all(data, n, type, AVX2, s);
 }
 #endif
-static void add_all_plain(const char *data, int64_t n, int type, struct state *s) {
-    add_all(data, n, type, PLAIN, s);
-}
-
-static void (*choose(void))(const char *, int64_t, int, struct state *) {
-#if X86_VERSIONS >= 1
-    __builtin_cpu_init();
-#endif
-#if X86_VERSIONS >= 2
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return add_all_avx512;
-#endif
-#if X86_VERSIONS >= 1
-    if (__builtin_cpu_supports("avx2")) return add_all_avx2;
-#endif
-    return add_all_plain;
-}
-
-static void (*chosen)(const char *, int64_t, int, struct state *); /* set once; racing threads agree */
 
 static void add_values(const void *data, int64_t n, int type, struct state *s) {
-    if (!chosen) chosen = choose();
-    chosen((const char *)data, n, type, s);
+    switch (best_version()) {
+#if X86_VERSIONS >= 2
+    case AVX512: add_all_avx512((const char *)data, n, type, s); break;
+#endif
+#if X86_VERSIONS >= 1
+    case AVX2: add_all_avx2((const char *)data, n, type, s); break;
+#endif
+    default: add_all((const char *)data, n, type, PLAIN, s);
+    }
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */
@@ -820,42 +816,27 @@ INLINE int find_level(const void *data, int64_t n, int type) {
     return level;
 }
 
-typedef int (*level_function)(const void *, int64_t, int);
 #if X86_VERSIONS >= 2
-TARGET_AVX512 static int find_level_avx512(const void *data, int64_t n, int type) {
-    return find_level(data, n, type);
-}
+TARGET_AVX512 static int find_level_avx512(const void *data, int64_t n, int type) { return find_level(data, n, type); }
 #endif
 #if X86_VERSIONS >= 1
-TARGET_AVX2 static int find_level_avx2(const void *data, int64_t n, int type) {
-    return find_level(data, n, type);
-}
+TARGET_AVX2 static int find_level_avx2(const void *data, int64_t n, int type) { return find_level(data, n, type); }
 #endif
-static int find_level_plain(const void *data, int64_t n, int type) { return find_level(data, n, type); }
-
-static level_function choose_level(void) {
-#if X86_VERSIONS >= 1
-    __builtin_cpu_init();
-#endif
-#if X86_VERSIONS >= 2
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return find_level_avx512;
-#endif
-#if X86_VERSIONS >= 1
-    if (__builtin_cpu_supports("avx2")) return find_level_avx2;
-#endif
-    return find_level_plain;
-}
-
-static level_function find_level_chosen; /* two threads that choose at once choose the same */
 
 /* How bad the worst value of a tensor is: 2 where there is a NaN, else 1 where there is an Inf, else 0;
  * -1 for what is refused. One pass over the bits, which ends at the first block with a NaN. */
 EXPORT int gw_level(const void *data, int64_t n, int code) {
     int type = code & 255;
     if (refused(data, n, type)) return -1;
-    if (!find_level_chosen) find_level_chosen = choose_level();
-    return find_level_chosen(data, n, type);
+    switch (best_version()) {
+#if X86_VERSIONS >= 2
+    case AVX512: return find_level_avx512(data, n, type);
+#endif
+#if X86_VERSIONS >= 1
+    case AVX2: return find_level_avx2(data, n, type);
+#endif
+    default: return find_level(data, n, type);
+    }
 }
 
 EXPORT int gw_statistics(const void *data, int64_t n, int code, struct row *out) {
