@@ -22,6 +22,8 @@ from gradwatch.capture.statistics_cpu import (
     SMALL,
     Kernel,
     load_kernel,
+    read_codes,
+    read_columns,
     read_view,
     write_row,
 )
@@ -240,7 +242,10 @@ class StatisticRows:
         Waits for devices whose rows have not landed: ask `is_ready` first in a training path. Raises
         IndexError where a number is no row of this table.
         """
-        return columns_of(self._arena.heads(self._collect(numbers)))
+        found = self._collect(numbers)
+        if self._kernel is not None:
+            return read_columns(self._kernel, self._arena, found)
+        return columns_of(self._arena.heads(found))
 
     def norms(self, numbers: Rows = None) -> NDArray[np.float64]:
         """Return the L2 norms of these rows alone. Waits and raises like `columns`."""
@@ -248,7 +253,10 @@ class StatisticRows:
 
     def histogram_codes(self, numbers: Rows = None) -> NDArray[np.uint8]:
         """Return histograms, shape (rows, 64), coded as `records.Histograms` says. Waits like `columns`."""
-        return codes_of(self._arena.histograms(self._collect(numbers)))
+        found = self._collect(numbers)
+        if self._kernel is not None:
+            return read_codes(self._kernel, self._arena, found)
+        return codes_of(self._arena.histograms(found))
 
     def _gather(self, numbers: Rows) -> NDArray[np.void]:
         return self._arena.gather(self._collect(numbers))
@@ -256,7 +264,7 @@ class StatisticRows:
     def _collect(self, numbers: Rows) -> NDArray[np.int64]:
         for device in self._devices.values():
             device.collect(self._arena)
-        return np.arange(len(self)) if numbers is None else np.asarray(numbers, np.int64)
+        return np.ascontiguousarray(np.arange(len(self)) if numbers is None else numbers, np.int64)
 
 
 def _why_not_cuda() -> str | None:

@@ -18,7 +18,18 @@ import numpy as np
 import torch
 
 from gradwatch.capture.statistics_layout import ONE_BYTE, extent_of, unseen
-from gradwatch.capture.statistics_rows import ROW, negate_row, scale_row
+from gradwatch.capture.statistics_rows import (
+    CHUNK,
+    COUNTS,
+    FLOATS,
+    HISTOGRAM_BINS,
+    ROW,
+    Arena,
+    code_table,
+    named_columns,
+    negate_row,
+    scale_row,
+)
 from gradwatch.capture.statistics_torch import BIG_SCALE, SMALL_SCALE, STATE, smallest_normal, torch_state
 
 if TYPE_CHECKING:
@@ -27,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-ABI = 2
+ABI = 3
 HISTOGRAM = 256
 """Or-ed onto a dtype code: with a histogram."""
 
@@ -53,10 +64,13 @@ _ARGUMENTS: dict[str, list[Any]] = {
     "gw_strided": [_POINTER, _INT, _POINTER, _POINTER, _INT, _INT64, _POINTER],
     "gw_bytes": [_POINTER, _INT64, _POINTER, _DOUBLE, _INT, _POINTER],
     "gw_sample": [_INT64, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER],
+    "gw_columns": [_INT64, _POINTER, _POINTER, _INT64, _POINTER, _POINTER],
+    "gw_codes": [_INT64, _POINTER, _POINTER, _INT64, _POINTER, _INT64, _POINTER],
     "gw_update": [_INT64, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER],
 }
 
 
+_HELD = ("statistics", "level", "columns", "codes")
 _RELEASING = ("statistics", "level", "repeated", "statistics_many", "strided", "bytes", "sample", "update")
 
 
@@ -66,6 +80,8 @@ class Kernel:
 
     statistics_held: Callable[..., int]
     level_held: Callable[..., int]
+    columns_held: Callable[..., int]
+    codes_held: Callable[..., int]
     statistics: Callable[..., int]
     level: Callable[..., int]
     repeated: Callable[..., int]
@@ -93,8 +109,7 @@ def load_kernel(path: Path = LIBRARY) -> Kernel | None:
         if _function(library, "gw_abi")() != ABI:
             return None
         return Kernel(
-            _function(held, "gw_statistics"),
-            _function(held, "gw_level"),
+            *(_function(held, f"gw_{name}") for name in _HELD),
             *(_function(library, f"gw_{name}") for name in _RELEASING),
         )
     except (OSError, AttributeError):  # built for another machine, or not ours
@@ -132,6 +147,24 @@ def read_view(kernel: Kernel, tensor: Tensor, data: int, code: int, address: int
     return kernel.strided(
         data, len(extent.size), size(*extent.size), stride(*extent.stride), code, extent.repeat, address
     )
+
+
+def read_columns(kernel: Kernel, arena: Arena, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Return what `columns_of` returns, in one pass over these rows. Raises as `Arena.heads`."""
+    chunks, rows = arena.pointers(numbers), len(numbers)
+    counts, floats = np.empty((len(COUNTS), rows), np.uint64), np.empty((len(FLOATS), rows))
+    kernel.columns_held(rows, numbers.ctypes.data, chunks.ctypes.data, CHUNK, counts.ctypes.data, floats.ctypes.data)
+    return named_columns(counts, floats)
+
+
+def read_codes(kernel: Kernel, arena: Arena, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return what `codes_of` returns, in one pass over these rows. Raises as `Arena.heads`."""
+    chunks, table, rows = arena.pointers(numbers), code_table(), len(numbers)
+    codes = np.empty((rows, HISTOGRAM_BINS), np.uint8)
+    kernel.codes_held(
+        rows, numbers.ctypes.data, chunks.ctypes.data, CHUNK, table.ctypes.data, len(table), codes.ctypes.data
+    )
+    return codes
 
 
 @cache

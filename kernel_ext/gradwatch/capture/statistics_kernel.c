@@ -52,7 +52,7 @@ enum { PLAIN, AVX2, AVX512 }; /* which body is being compiled: a constant in eac
 #endif
 
 enum {
-    ABI = 2,
+    ABI = 3,
     LANES = 16,
     GROUP = 4 * LANES, /* four values are added as a tree before they join a lane's sum */
     BLOCK = 4096,
@@ -775,6 +775,55 @@ static int refused(const void *data, int64_t n, int type) {
 
 /* Version of this interface; the caller refuses another. */
 EXPORT int gw_abi(void) { return ABI; }
+
+/* ---- rows back to columns --------------------------------------------------------------------- */
+
+static const struct row *row_at(const struct row *const *chunks, int64_t chunk_rows, int64_t number) {
+    return chunks[number / chunk_rows] + number % chunk_rows;
+}
+
+/* The heads of n rows, by their numbers, column by column: counts (5, n) as they stand in a row, floats (5, n):
+ * min, max, mean of the finite values, l1, l2. The numbers are the caller's to check. */
+EXPORT int gw_columns(int64_t n, const int64_t *numbers, const struct row *const *chunks, int64_t chunk_rows,
+                      uint64_t *RESTRICT counts, double *RESTRICT floats) {
+    for (int64_t i = 0; i < n; i++) {
+        const struct row *row = row_at(chunks, chunk_rows, numbers[i]);
+        counts[i] = row->count;
+        counts[n + i] = row->zeros;
+        counts[2 * n + i] = row->nan;
+        counts[3 * n + i] = row->inf;
+        counts[4 * n + i] = row->subnormals;
+        floats[i] = row->min;
+        floats[n + i] = row->max;
+        floats[2 * n + i] = row->sum / (double)(row->count - row->nan - row->inf);
+        floats[3 * n + i] = row->l1;
+        floats[4 * n + i] = row->l2;
+    }
+    return 0;
+}
+
+static uint8_t code_of(uint64_t count) {
+    double code = 1 + rint(8 * log2((double)count));
+    return (uint8_t)(code < 255 ? code : 255);
+}
+
+/* The histograms of n rows as bytes, (n, BINS): table has the bytes of the counts below table_size. */
+EXPORT int gw_codes(int64_t n, const int64_t *numbers, const struct row *const *chunks, int64_t chunk_rows,
+                    const uint8_t *table, int64_t table_size, uint8_t *RESTRICT codes) {
+    for (int64_t i = 0; i < n; i++) {
+        const struct row *row = row_at(chunks, chunk_rows, numbers[i]);
+        uint8_t *to = codes + i * BINS;
+        if (!row->has_histogram) {
+            memset(to, 0, BINS);
+            continue;
+        }
+        for (int k = 0; k < BINS; k++) {
+            uint64_t found = row->histogram[k];
+            to[k] = found < (uint64_t)table_size ? table[found] : code_of(found);
+        }
+    }
+    return 0;
+}
 
 /* n elements at data, each standing for `repeat` of the tensor. 0, or -1 where the arguments do not fit. */
 EXPORT int gw_repeated(const void *data, int64_t n, int code, int64_t repeat, struct row *out) {

@@ -33,7 +33,7 @@ _WORDS = ROW.itemsize // 8
 _HEAD_WORDS = _WORDS - HISTOGRAM_BINS
 _FIRST_FLOAT = len(COUNTS)
 _NAN, _INF = COUNTS.index("nan"), COUNTS.index("inf")
-_FLOATS = ("min", "max", "mean", "l1", "l2")
+FLOATS = ("min", "max", "mean", "l1", "l2")
 
 CHUNK = 256  # rows; an arena of a few parameters costs 150 kB of address space, little of it touched
 
@@ -44,6 +44,7 @@ class Arena:
     def __init__(self) -> None:
         self._chunks: list[NDArray[np.uint64]] = []
         self._words_of: list[memoryview] = []
+        self._starts: list[int] = []
         self.addresses: list[int] = []
         self._growing = Lock()
         self.clear()
@@ -61,6 +62,7 @@ class Arena:
                 self._chunks.append(chunk)
                 self._words_of.append(memoryview(_flat(chunk)))
                 start = chunk.ctypes.data
+                self._starts.append(start)
                 self.addresses.extend(range(start, start + CHUNK * ROW.itemsize, ROW.itemsize))
         return self.addresses[number]
 
@@ -103,19 +105,31 @@ class Arena:
         counts[self._words(numbers, slice(_HEAD_WORDS - 1, _HEAD_WORDS))[:, 0] == 0] = 0
         return counts
 
-    def _words(self, numbers: NDArray[np.int64], words: slice) -> NDArray[np.uint64]:
-        # As words, not as records: numpy copies a record field by field, a hundred times slower.
-        width = words.stop - words.start
+    def pointers(self, numbers: NDArray[np.int64]) -> NDArray[np.uintp]:
+        """Return the addresses of the chunks, CHUNK rows each, that hold these rows. Raises as `heads`."""
+        self._check(numbers)
+        return np.array(self._starts, np.uintp)
+
+    def _check(self, numbers: NDArray[np.int64]) -> int:
+        """Return the highest of some row numbers, -1 of none."""
         if len(numbers) == 0:
-            return np.zeros((0, width), np.uint64)
+            return -1
         lowest, highest = int(numbers.min()), int(numbers.max())
         if lowest < 0 or highest >= self.used():
             raise IndexError(f"rows {lowest} to {highest} were asked for, of {self.used()}")
+        return highest
+
+    def _words(self, numbers: NDArray[np.int64], words: slice) -> NDArray[np.uint64]:
+        # As words, not as records: numpy copies a record field by field, a hundred times slower.
+        width = words.stop - words.start
+        highest = self._check(numbers)
+        if highest < 0:
+            return np.zeros((0, width), np.uint64)
         if highest < CHUNK:
             return self._chunks[0][numbers, words]
         found = np.empty((len(numbers), width), np.uint64)
         chunks, places = np.divmod(numbers, CHUNK)
-        for chunk in range(lowest // CHUNK, highest // CHUNK + 1):
+        for chunk in range(int(chunks.min()), highest // CHUNK + 1):
             wanted = chunks == chunk
             found[wanted] = self._chunks[chunk][places[wanted], words]
         return found
@@ -165,20 +179,26 @@ def negate_row(row: NDArray[np.void]) -> None:
 
 
 def columns_of(heads: NDArray[np.uint64]) -> dict[str, NDArray[Any]]:
-    """Return the columns named and typed as STATISTIC_DTYPES.
+    """Return the columns named and typed as STATISTIC_DTYPES, from `Arena.heads`."""
+    counts = np.ascontiguousarray(np.transpose(heads[:, : len(COUNTS)]))
+    words = np.ascontiguousarray(np.transpose(heads[:, _FIRST_FLOAT : _FIRST_FLOAT + len(FLOATS)]))
+    floats = np.array(np.reshape(np.frombuffer(words.tobytes(), np.float64), words.shape))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        floats[FLOATS.index("mean")] /= counts[0] - counts[_NAN] - counts[_INF]
+    return named_columns(counts, floats)
+
+
+def named_columns(counts: NDArray[np.uint64], floats: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """Return the columns of STATISTIC_DTYPES from those of COUNTS, shape (5, rows), and of FLOATS, shape (5, rows).
 
     A float column is widened to float64 where a value would over- or underflow float32.
     """
-    columns: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(heads[:, i]) for i, name in enumerate(COUNTS)}
-    words = np.ascontiguousarray(heads[:, _FIRST_FLOAT : _FIRST_FLOAT + len(_FLOATS)])
-    floats = np.array(np.reshape(np.frombuffer(words.tobytes(), np.float64), (-1, len(_FLOATS))))
-    finite = columns["count"] - columns["nan"] - columns["inf"]
-    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-        floats[:, _FLOATS.index("mean")] /= finite
+    columns: dict[str, NDArray[Any]] = dict(zip(COUNTS, counts, strict=True))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         narrow = np.asarray(floats, "<f4")
-    fits = (np.isinf(narrow) == np.isinf(floats)) & ((narrow == 0) == (floats == 0))
-    for i, name in enumerate(_FLOATS):
-        columns[name] = np.ascontiguousarray((narrow if np.all(fits[:, i]) else floats)[:, i])
+    fits = ((np.isinf(narrow) == np.isinf(floats)) & ((narrow == 0) == (floats == 0))).all(axis=1)
+    for i, name in enumerate(FLOATS):
+        columns[name] = narrow[i] if fits[i] else floats[i]
     return {name: columns[name] for name in STATISTIC_DTYPES}
 
 
@@ -187,7 +207,7 @@ def codes_of(counts: NDArray[np.uint64]) -> NDArray[np.uint8]:
 
     A byte ends at 255: counts beyond 3.6e9 read as that.
     """
-    table = _code_table()
+    table = code_table()
     codes = table[np.minimum(counts, len(table) - 1).astype(np.intp)]
     large = counts >= len(table)
     if large.any():
@@ -196,7 +216,7 @@ def codes_of(counts: NDArray[np.uint64]) -> NDArray[np.uint8]:
 
 
 @cache
-def _code_table() -> NDArray[np.uint8]:
+def code_table() -> NDArray[np.uint8]:
     """The bytes of all counts below 65,536: looking up is ten times faster than a logarithm."""
     codes = np.zeros(1 << 16, np.uint8)
     codes[1:] = _code(np.arange(1, 1 << 16, dtype=np.uint64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import chain
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +227,7 @@ def _gradient_records(
     all_columns: dict[str, NDArray[Any]],
     all_codes: NDArray[np.uint8] | None,
 ) -> Iterator[Gradients | Histograms]:
-    pairs = np.reshape(np.array(found, np.int64), (-1, 2))
+    pairs = np.reshape(np.fromiter(chain.from_iterable(found), np.int64, 2 * len(found)), (-1, 2))
     pairs = pairs[pairs[:, 1] >= 0]
     if not len(pairs):
         return
